@@ -1,0 +1,43 @@
+import { existsSync, readdirSync } from 'node:fs'
+import { defineConfig, type TestProjectConfiguration } from 'vitest/config'
+
+// One project for each package and folder, named after it: `vitest run --project auth`.
+const folders: [name: string, root: string][] = [
+  ...readdirSync('packages').map((name): [string, string] => [name, `packages/${name}`]),
+  ['dev-services', 'dev-services'],
+  ['example-app', 'example-app'],
+  ['test', 'test'],
+  ['bench', 'bench'],
+]
+
+export default defineConfig({
+  test: {
+    // Two files at once on a small machine: most tests wait for servers, few burn CPU.
+    maxWorkers: 2,
+    projects: folders
+      .filter(([, root]) => existsSync(root))
+      .map(
+        ([name, root]): TestProjectConfiguration => ({
+          // In-process tests run the sources; child processes run what `pnpm build` made.
+          ssr: { resolve: { conditions: ['fastify-scale-source', 'node', 'import', 'module', 'default'] } },
+          resolve: { conditions: ['fastify-scale-source', 'node', 'import', 'module', 'default'] },
+          test: {
+            name,
+            root,
+            include: name === 'test' || name === 'bench' ? ['**/*.test.ts'] : ['test/**/*.test.ts'],
+            exclude: ['**/node_modules/**', '**/dist/**'],
+            pool: 'forks',
+            testTimeout: 30_000,
+            hookTimeout: 120_000,
+            typecheck: {
+              enabled: true,
+              checker: 'tsc',
+              include: ['test/**/*.test-d.ts'],
+              tsconfig: new URL('tsconfig.tests.json', import.meta.url).pathname,
+              ignoreSourceErrors: true,
+            },
+          },
+        }),
+      ),
+  },
+})
