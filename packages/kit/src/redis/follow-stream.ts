@@ -1,0 +1,200 @@
+import type { Redis } from 'ioredis'
+import { backoff, pause, withDeadline } from '../timing.ts'
+import { untilReady } from './connections.ts'
+import type { RedisClient } from './source.ts'
+
+/** One entry of a stream: its id and its fields. */
+export interface StreamEntry {
+  id: string
+  fields: Record<string, string>
+}
+
+export interface FollowOptions {
+  /** A connection of the follower kind, for this stream alone: it spends its life in blocking reads. */
+  client: RedisClient
+  /** The stream's key. */
+  key: string
+  /**
+   * Loads what the stream's entries build upon and returns the id to read after: `'0-0'` for the whole stream, or the
+   * id that a snapshot was taken at. Called at the start, and again after a discontinuity. `client` is ready for commands.
+   * Rejecting is a failed attempt, made again with back-off.
+   */
+  load: (client: RedisClient) => Promise<string> | string
+  /** Called for each entry, in order, once per entry and load. */
+  onEntry: (entry: StreamEntry) => void
+  /**
+   * Called when the stream that was followed is not there any more as it was: deleted, made anew, or trimmed past our
+   * position, so that entries may be missing. `load` follows.
+   */
+  onDiscontinuity?: () => void
+  /** Called with each failed attempt, for a log or a channel. Following goes on. */
+  onError?: (error: Error) => void
+  /** How long one blocking read may wait, in ms; also how often proof of life comes when idle. Default 1,000. */
+  blockMs?: number
+  /** How long the server may take beyond that before the connection is given up, in ms. Default 1,000. */
+  graceMs?: number
+  /** Monotonic clock in ms. Default `performance.now`. */
+  now?: () => number
+}
+
+export interface StreamFollower {
+  /** Resolves when the stream was first read to its end. Never rejects; stays pending while Redis is away. */
+  readonly caughtUp: Promise<void>
+  /** The id of the last entry seen. */
+  readonly position: string
+  /**
+   * How old our knowledge may be, in ms: the time since the sending of the last read whose answer proved that nothing
+   * was missing. `Infinity` before the first catch-up. Idle and healthy it stays below blockMs and a round trip.
+   */
+  staleness(): number
+  /** Stops following and ends the connection. */
+  close(): Promise<void>
+}
+
+const PAGE = 1_000
+
+/**
+ * Follows a Redis stream for ever: pages in what is there, then waits for more; reconnects, notices a recreated or
+ * trimmed stream (the entry at our position is gone), and notices a stalled server (a watchdog per read: a blocking read
+ * on a stalled server looks like an idle one).
+ *
+ * Unlike pub/sub it loses nothing over a broken connection.
+ */
+export function followStream(options: FollowOptions): StreamFollower {
+  const {
+    key,
+    onEntry,
+    onDiscontinuity,
+    onError,
+    blockMs = 1_000,
+    graceMs = 1_000,
+    now = () => performance.now(),
+  } = options
+  const client = options.client as Redis
+  const stop = new AbortController()
+  let position: string | undefined
+  let provenAt: number | undefined
+  let resolveCaughtUp: () => void
+  const caughtUp = new Promise<void>((resolve) => (resolveCaughtUp = resolve))
+
+  /** A read that the server must answer in time; if not, the connection is given up and made anew. */
+  async function proven<T>(read: () => Promise<T>, allowed: number): Promise<T> {
+    try {
+      return await withDeadline(read(), allowed, `reading stream '${key}'`)
+    } catch (error) {
+      if (!stop.signal.aborted && client.status === 'ready') client.disconnect(true)
+      throw error
+    }
+  }
+
+  /** The entry at our position is the anchor: while it is there, nothing after it was trimmed, and the stream is the same. */
+  async function isContinuous(at: string): Promise<boolean> {
+    if (at !== '0-0') return (await proven(() => client.xrange(key, at, at), graceMs)).length > 0
+    return true
+  }
+
+  async function read(after: string, block: number | undefined): Promise<StreamEntry[]> {
+    const reply = await proven(
+      () =>
+        block === undefined
+          ? client.xread('COUNT', PAGE, 'STREAMS', key, after)
+          : client.xread('COUNT', PAGE, 'BLOCK', block, 'STREAMS', key, after),
+      graceMs + (block ?? 0),
+    )
+    const entries = (reply?.[0]?.[1] ?? []) as [id: string, fields: string[]][]
+    return entries.map(([id, flat]) => ({ id, fields: toFields(flat) }))
+  }
+
+  function deliver(entries: StreamEntry[]): void {
+    for (const entry of entries) {
+      if (stop.signal.aborted) return
+      position = entry.id
+      try {
+        onEntry(entry)
+      } catch (error) {
+        // One bad entry must not stop the ones behind it.
+        onError?.(toError(error))
+      }
+    }
+  }
+
+  /** One connection's life: reads until something fails. */
+  async function follow(): Promise<void> {
+    let check = true
+    // Nothing to anchor to: what was written and trimmed while we were away would be missed, so begin again.
+    if (position === '0-0') position = undefined
+    for (;;) {
+      let sentAt = now()
+      // After each (re)connect and each idle read. A stream that was deleted and written anew while a read was blocked
+      // shows here too, whatever its new ids are.
+      if (check && position !== undefined && !(await isContinuous(position))) {
+        position = undefined
+        onDiscontinuity?.()
+      }
+      if (position === undefined) {
+        sentAt = now()
+        // What load() needs is bounded by the commands' own answers; the watchdog covers a server that stalls meanwhile.
+        position = await proven(async () => options.load(client), graceMs * 10)
+        for (
+          let entries = await read(position, undefined);
+          entries.length > 0;
+          entries = await read(position, undefined)
+        ) {
+          deliver(entries)
+          if (stop.signal.aborted) return
+          if (entries.length < PAGE) break
+          sentAt = now()
+        }
+      }
+      if (check) {
+        provenAt = sentAt
+        resolveCaughtUp()
+      }
+      sentAt = now()
+      const entries = await read(position, blockMs)
+      if (stop.signal.aborted) return
+      deliver(entries)
+      check = entries.length === 0
+      // A short page was the end of the stream when it was sent.
+      if (entries.length > 0 && entries.length < PAGE) provenAt = sentAt
+    }
+  }
+
+  async function run(): Promise<void> {
+    for (let attempt = 1; !stop.signal.aborted; attempt++) {
+      try {
+        await untilReady(client, undefined, stop.signal)
+        await follow()
+      } catch (error) {
+        if (stop.signal.aborted) return
+        if (provenAt !== undefined && now() - provenAt < blockMs + graceMs) attempt = 1
+        onError?.(toError(error))
+        await pause(backoff(attempt), stop.signal)
+      }
+    }
+  }
+
+  const running = run()
+  return {
+    caughtUp,
+    get position() {
+      return position ?? '0-0'
+    },
+    staleness: () => (provenAt === undefined ? Number.POSITIVE_INFINITY : now() - provenAt),
+    async close() {
+      stop.abort()
+      client.disconnect()
+      await running
+    },
+  }
+}
+
+function toFields(flat: string[]): Record<string, string> {
+  const fields: Record<string, string> = Object.create(null) as Record<string, string>
+  for (let i = 0; i + 1 < flat.length; i += 2) fields[flat[i] as string] = flat[i + 1] as string
+  return fields
+}
+
+function toError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error))
+}
