@@ -1,1 +1,8 @@
-export {}
+export { cacheDir } from './cache-dir.ts'
+export type { Progress } from './debian.ts'
+export { DevServicesError, type DevServicesErrorCode } from './errors.ts'
+export { killTree, spawnGuarded, type GuardedOptions } from './guard.ts'
+export { isAlive } from './proc.ts'
+export { startRedis, type RedisOptions, type RedisServer } from './redis.ts'
+export type { FaultyServer, Server } from './server.ts'
+export { freePort, waitFor, type WaitOptions } from './wait.ts'
