@@ -43,7 +43,7 @@ export interface Connections {
   follower(options?: { name?: string; overrides?: RedisOptions; clusterOverrides?: ClusterOptions }): RedisClient
   /** For BullMQ and the Socket.IO adapter: commands wait as long as it takes. */
   patient(options?: { name?: string; overrides?: RedisOptions; clusterOverrides?: ClusterOptions }): RedisClient
-  /** Ends every connection made here, at once. May be called twice. */
+  /** Ends every connection made here, a stalled server's within 250 ms. May be called twice. */
   close(): Promise<void>
 }
 
@@ -118,8 +118,9 @@ export async function openConnections(options: ConnectionsOptions): Promise<Conn
     },
     async close() {
       closed = true
-      for (const client of made) client.disconnect()
+      const ending = [...made].map(end)
       made.clear()
+      await Promise.all(ending)
     },
   }
 }
@@ -140,6 +141,22 @@ const COMMON: RedisOptions = {
   monitor: false,
   scripts: undefined,
   himportFieldsets: undefined,
+}
+
+/** Disconnects and waits for the socket to be gone; a stalled server never closes its side, so then ours is destroyed. */
+export function end(client: RedisClient): Promise<void> {
+  return new Promise((resolve) => {
+    if (client.status === 'end') return resolve()
+    const timer = setTimeout(() => {
+      for (const node of isCluster(client) ? client.nodes() : [client]) node.stream?.destroy()
+      resolve()
+    }, 250)
+    client.once('end', () => {
+      clearTimeout(timer)
+      resolve()
+    })
+    client.disconnect()
+  })
 }
 
 /** Resolves when the client is ready for commands; rejects after `timeout` ms, on the signal, or when it was ended. */

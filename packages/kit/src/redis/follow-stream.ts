@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis'
 import { backoff, pause, withDeadline } from '../timing.ts'
-import { untilReady } from './connections.ts'
+import { end, untilReady } from './connections.ts'
 import type { RedisClient } from './source.ts'
 
 /** One entry of a stream: its id and its fields. */
@@ -183,8 +183,7 @@ export function followStream(options: FollowOptions): StreamFollower {
     staleness: () => (provenAt === undefined ? Number.POSITIVE_INFINITY : now() - provenAt),
     async close() {
       stop.abort()
-      client.disconnect()
-      await running
+      await Promise.all([end(client), running])
     },
   }
 }

@@ -1,0 +1,160 @@
+import { type RedisServer, startRedis, waitFor } from '@fastify-scale/dev-services'
+import { Redis } from 'ioredis'
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { type Connections, openConnections } from '../src/index.ts'
+
+const log = { debug() {}, info() {}, warn() {} }
+const packageName = '@fastify-scale/kit'
+let redis: RedisServer
+let open: Connections[] = []
+let given: Redis[] = []
+
+beforeAll(async () => {
+  redis = await startRedis()
+})
+afterAll(() => redis.stop())
+afterEach(async () => {
+  for (const connections of open) await connections.close()
+  for (const client of given) client.disconnect()
+  open = []
+  given = []
+})
+
+async function connect(
+  option: Parameters<typeof openConnections>[0]['redis'] = redis.url,
+  host = {},
+): Promise<Connections> {
+  const connections = await openConnections({ packageName, redis: option, host, log })
+  open.push(connections)
+  return connections
+}
+
+function client(options = {}): Redis {
+  const made = new Redis(redis.url, options)
+  made.on('error', () => undefined)
+  given.push(made)
+  return made
+}
+
+async function took(work: Promise<unknown>): Promise<number> {
+  const start = performance.now()
+  await work.catch(() => undefined)
+  return performance.now() - start
+}
+
+test('a URL, ioredis options, a client and fastify.redis all serve', async () => {
+  const own = client()
+  const options = { host: redis.host, port: redis.port }
+  for (const connections of [
+    await connect(redis.url),
+    await connect(options),
+    await connect(own),
+    await connect(undefined, { redis: own }),
+  ]) {
+    const command = await connections.command({ timeout: 1_000 })
+    expect(await command.ping()).toBe('PONG')
+  }
+  expect(options).toEqual({ host: redis.host, port: redis.port })
+})
+
+test('neither option nor fastify.redis: the error says both ways', async () => {
+  const attempt = openConnections({ packageName, redis: undefined, host: {}, log })
+  await expect(attempt).rejects.toMatchObject({ code: 'SCALE_KIT_NO_REDIS' })
+  await expect(attempt).rejects.toThrow(/redis:\/\/host:6379.*@fastify\/redis/)
+})
+
+test.each(['localhost:6379', 'http://x', 42, [], null, true])('refuses %s as redis', async (option) => {
+  await expect(openConnections({ packageName, redis: option as string, host: {}, log })).rejects.toMatchObject({
+    code: 'SCALE_KIT_OPTION',
+  })
+})
+
+test('a password in a wrong URL is not repeated', async () => {
+  await expect(connect('http://me:secret@host')).rejects.toThrow(/^(?!.*secret).*$/)
+})
+
+test("the user's own behaviour options do not reach our connections, the key prefix is handed over", async () => {
+  const own = client({
+    keyPrefix: 'app:',
+    enableOfflineQueue: true,
+    stringNumbers: true,
+    replyMapping: 'resp3',
+    commandTimeout: 1,
+    enableAutoPipelining: true,
+  })
+  const connections = await connect(own)
+  const command = (await connections.command({ timeout: 500 })) as Redis
+  expect(connections.keyPrefix).toBe('app:')
+  expect(command.options).toMatchObject({
+    keyPrefix: '',
+    enableOfflineQueue: false,
+    stringNumbers: false,
+    replyMapping: 'legacy',
+    commandTimeout: 500,
+  })
+  await command.set('n', 1)
+  expect(await command.incr('n')).toBe(2)
+  const follower = connections.follower() as Redis
+  expect(follower.options.commandTimeout).toBeUndefined()
+  const patient = connections.patient() as Redis
+  expect(patient.options).toMatchObject({ maxRetriesPerRequest: null, enableOfflineQueue: true })
+})
+
+test('closes what it made and never what it was given', async () => {
+  const own = client()
+  const connections = await connect(own)
+  const made = [await connections.command({ timeout: 1_000 }), connections.follower(), connections.patient()]
+  await connections.close()
+  await connections.close()
+  for (const each of made) expect(each.status).toBe('end')
+  expect(await own.ping()).toBe('PONG')
+})
+
+test('on a frozen Redis a command is over within its bound, and on its return all is well', async () => {
+  const server = await startRedis()
+  try {
+    const connections = await connect(server.url)
+    const command = await connections.command({ timeout: 100 })
+    await command.set('k', 'v')
+    server.freeze()
+    const attempt = command.get('k')
+    expect(await took(attempt)).toBeLessThan(500)
+    await expect(attempt).rejects.toThrow(/timed out/)
+    server.thaw()
+    await waitFor(async () => (await command.get('k').catch(() => null)) === 'v', { timeout: 5_000 })
+  } finally {
+    await server.stop()
+  }
+})
+
+test('on a killed Redis a command fails at once, pending ones too, and the connection comes back by itself', async () => {
+  const server = await startRedis()
+  try {
+    const connections = await connect(server.url)
+    const command = await connections.command({ timeout: 10_000 })
+    const patient = connections.patient()
+    server.freeze()
+    const pending = command.get('k')
+    const failed = expect(pending).rejects.toThrow()
+    await server.kill()
+    expect(await took(pending)).toBeLessThan(2_500)
+    await failed
+    expect(await took(command.get('k'))).toBeLessThan(500)
+    const waiting = patient.set('k', 'patient')
+    await server.restart()
+    expect(await waiting).toBe('OK')
+    await waitFor(async () => (await command.get('k').catch(() => null)) === 'patient', { timeout: 5_000 })
+  } finally {
+    await server.stop()
+  }
+})
+
+test('registration waits for a dead Redis only within its bound', async () => {
+  const server = await startRedis()
+  await server.stop()
+  const connections = await connect(server.url)
+  const start = performance.now()
+  const command = await connections.command({ timeout: 100 })
+  expect(performance.now() - start).toBeLessThan(5_000)
+  await expect(command.get('k')).rejects.toThrow()
+})

@@ -1,0 +1,180 @@
+import { type RedisServer, startRedis, waitFor } from '@fastify-scale/dev-services'
+import { Redis } from 'ioredis'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import {
+  type Connections,
+  type FollowOptions,
+  type StreamFollower,
+  followStream,
+  openConnections,
+} from '../src/index.ts'
+
+const log = { debug() {}, info() {}, warn() {} }
+let server: RedisServer
+let writer: Redis
+let connections: Connections
+let follower: StreamFollower | undefined
+let seen: string[]
+let resets: number
+
+beforeEach(async () => {
+  server = await startRedis()
+  writer = new Redis(server.url)
+  writer.on('error', () => undefined)
+  connections = await openConnections({ packageName: '@fastify-scale/kit', redis: server.url, host: {}, log })
+  seen = []
+  resets = 0
+})
+afterEach(async () => {
+  await follower?.close()
+  follower = undefined
+  await connections.close()
+  writer.disconnect()
+  await server.stop()
+})
+
+function follow(options: Partial<FollowOptions> = {}): StreamFollower {
+  follower = followStream({
+    client: connections.follower(),
+    key: 's',
+    load: () => '0-0',
+    onEntry: ({ fields }) => seen.push(fields['n'] as string),
+    onDiscontinuity: () => resets++,
+    blockMs: 100,
+    graceMs: 300,
+    ...options,
+  })
+  return follower
+}
+
+const add = (n: number | string, id = '*') => writer.xadd('s', id, 'n', n)
+const has = (n: number | string) => waitFor(() => seen.includes(String(n)), { timeout: 10_000 })
+const numbers = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => String(from + i))
+
+test('pages in what is there, then follows in order', async () => {
+  const pipeline = writer.pipeline()
+  for (let n = 1; n <= 2_500; n++) pipeline.xadd('s', '*', 'n', n)
+  await pipeline.exec()
+  const stream = follow()
+  await stream.caughtUp
+  expect(seen).toEqual(numbers(1, 2_500))
+  for (let n = 2_501; n <= 2_550; n++) await add(n)
+  await has(2_550)
+  expect(seen).toEqual(numbers(1, 2_550))
+  expect(resets).toBe(0)
+})
+
+test('starts after the position that a snapshot was taken at', async () => {
+  await add(1)
+  const at = (await add(2)) as string
+  await add(3)
+  await follow({ load: () => at }).caughtUp
+  expect(seen).toEqual(['3'])
+})
+
+test('loses nothing when its connection is killed again and again', async () => {
+  await follow().caughtUp
+  for (let n = 1; n <= 300; n++) {
+    await add(n)
+    if (n % 20 === 0) await writer.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+  }
+  await has(300)
+  expect(seen).toEqual(numbers(1, 300))
+})
+
+test('a stream made anew with lower ids is noticed, while connected and idle', async () => {
+  await add('old', '5000000000000-0')
+  await follow().caughtUp
+  await writer.del('s')
+  await add('new', '1-1')
+  await has('new')
+  expect(resets).toBe(1)
+  await add('after')
+  await has('after')
+  expect(seen).toEqual(['old', 'new', 'after'])
+})
+
+test('a stream made anew while Redis restarted empty is noticed', async () => {
+  await add('old', '5000000000000-0')
+  await follow().caughtUp
+  await server.kill()
+  await server.restart()
+  await waitFor(() => writer.status === 'ready', { timeout: 10_000 })
+  await add('new', '2-1')
+  await has('new')
+  expect(resets).toBe(1)
+  expect(seen).toEqual(['old', 'new'])
+})
+
+test('entries trimmed while it was away are a discontinuity, not silence', async () => {
+  await add('a')
+  const loads: number[] = []
+  await follow({
+    load: () => {
+      loads.push(seen.length)
+      return '0-0'
+    },
+  }).caughtUp
+  server.freeze()
+  await waitFor(() => (follower as StreamFollower).staleness() > 600, { timeout: 10_000 })
+  // The follower has given its connection up; these run before it can be back.
+  const adds = [add('lost'), add('kept'), writer.xtrim('s', 'MAXLEN', 1)]
+  server.thaw()
+  await Promise.all(adds)
+  await has('kept')
+  expect(resets + seen.filter((n) => n === 'lost').length).toBeGreaterThan(0)
+})
+
+test('a stalled server shows in the staleness, and its return ends it', async () => {
+  const stream = follow()
+  await stream.caughtUp
+  await waitFor(() => stream.staleness() < 400, { timeout: 5_000 })
+  server.freeze()
+  await waitFor(() => stream.staleness() > 1_500, { timeout: 10_000 })
+  server.thaw()
+  await add('back')
+  await has('back')
+  await waitFor(() => stream.staleness() < 400, { timeout: 5_000 })
+})
+
+test('a Redis that is away at the start is waited for', async () => {
+  await server.kill()
+  const stream = follow()
+  expect(stream.staleness()).toBe(Number.POSITIVE_INFINITY)
+  await server.restart()
+  await stream.caughtUp
+  await waitFor(() => writer.status === 'ready', { timeout: 10_000 })
+  await add(1)
+  await has(1)
+})
+
+test('an entry that its reader cannot bear does not stop the next, a load that fails is tried again', async () => {
+  const errors: string[] = []
+  let loads = 0
+  await follow({
+    load: () => {
+      if (++loads === 1) throw new Error('snapshot failed')
+      return '0-0'
+    },
+    onEntry: ({ fields }) => {
+      if (fields['n'] === 'bad') throw new Error('bad entry')
+      seen.push(fields['n'] as string)
+    },
+    onError: (error) => errors.push(error.message),
+  }).caughtUp
+  await add('bad')
+  await add('good')
+  await has('good')
+  expect(errors).toEqual(['snapshot failed', 'bad entry'])
+})
+
+test('close ends it at once, twice, and in the middle of a stall', async () => {
+  const stream = follow()
+  await stream.caughtUp
+  server.freeze()
+  const start = performance.now()
+  await stream.close()
+  await stream.close()
+  expect(performance.now() - start).toBeLessThan(1_000)
+  server.thaw()
+})
