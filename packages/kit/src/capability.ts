@@ -52,6 +52,11 @@ export interface Compressor {
   isCompressible(contentType: string | undefined): boolean
   /** Makes the encoded forms of one body worth keeping (at least 10% smaller), strongest level for reuse. Empty where none is. */
   encodeVariants(body: Buffer, contentType: string | undefined): Promise<Record<string, Buffer>>
+  /**
+   * Says, before `onSend`, that the caller chooses this reply's encoding itself (Content-Encoding, Vary, ETag):
+   * compress leaves the reply as it is, whichever plugin was registered first.
+   */
+  takeOver(reply: object): void
 }
 
 /** Offers a capability from this context downwards. The first one registered in a context stays. */
