@@ -1,0 +1,127 @@
+/**
+ * What the primary and its workers say to each other about lifecycle and connections. Calls and notes of the plugin
+ * travel on the same channel as messages of their own kind (`bus.ts`); each side leaves the other's alone.
+ */
+
+/** Version of these messages. The launcher outlives deploys, so a worker of another version must be told apart. */
+export const PROTOCOL = 1
+
+/** Primary -> worker. */
+export type ToWorker =
+  /** Says where to listen. In shared mode the listening handle of entry `index` comes in a message of its own. */
+  | { t: 'listen'; addresses: ListenAddress[]; shared: boolean }
+  /** Comes with one listening handle, in shared mode. */
+  | { t: 'handle'; index: number }
+  /** Comes with a connection. `idle`: it was kept alive by another worker. */
+  | { t: 'conn'; idle: boolean }
+  /** Drain and close. `handOver`: another worker is there to take idle connections. `budget` in ms. */
+  | { t: 'drain'; handOver: boolean; budget: number }
+  /** How many slots there are now. */
+  | { t: 'count'; count: number }
+  /** Copy log lines to the primary, or stop doing so. */
+  | { t: 'tail'; on: boolean }
+
+/** Worker -> primary. */
+export type FromWorker =
+  /** The channel is listened to; the app is being loaded. */
+  | { t: 'hello' }
+  /** The app is loaded, readiness checks fail: `reason` names them. Sent at each try. */
+  | { t: 'waiting'; reason: string }
+  /** The app is loaded and its checks pass: where shall it listen? */
+  | { t: 'where' }
+  /** Listening: connections may come. */
+  | { t: 'ready' }
+  /** The app can't be started; the process ends. */
+  | { t: 'failed'; message: string; code?: string; stack?: string }
+  /** `count` connections were taken over. */
+  | { t: 'took'; count: number }
+  /** Comes with a connection that another worker shall serve. */
+  | { t: 'give' }
+  /** Nothing is left; the process ends when the primary disconnects it. */
+  | { t: 'drained'; moved: number; cut: number }
+  /** The event loop lives. */
+  | ({ t: 'beat' } & Beat)
+  /** One log line, while tailed. */
+  | { t: 'line'; line: string }
+
+/** One address that the primary listens on. */
+export type ListenAddress =
+  | { address: string; port: number; family: 'IPv4' | 'IPv6' }
+  /** Unix socket. */
+  | { path: string }
+
+/** What a worker measures about itself since its last beat. */
+export interface Beat {
+  /** Event-loop utilisation, 0 to 1. */
+  elu: number
+  /** Event-loop delay, 99th percentile, in ms. */
+  delay: number
+  /** Heap in use, in bytes. */
+  heap: number
+  /** Open connections. */
+  connections: number
+  /** Those of them that have no request. */
+  idle: number
+  /** Requests answered. */
+  requests: number
+  /** 99th percentile of their latency in ms; absent where nothing was answered. */
+  p99?: number
+}
+
+type Shape = Record<string, 'string' | 'number' | 'boolean' | 'object'>
+
+const FROM_WORKER: Record<FromWorker['t'], Shape> = {
+  hello: {},
+  waiting: { reason: 'string' },
+  where: {},
+  ready: {},
+  failed: { message: 'string' },
+  took: { count: 'number' },
+  give: {},
+  drained: { moved: 'number', cut: 'number' },
+  beat: {
+    elu: 'number',
+    delay: 'number',
+    heap: 'number',
+    connections: 'number',
+    idle: 'number',
+    requests: 'number',
+  },
+  line: { line: 'string' },
+}
+
+const TO_WORKER: Record<ToWorker['t'], Shape> = {
+  listen: { addresses: 'object', shared: 'boolean' },
+  handle: { index: 'number' },
+  conn: { idle: 'boolean' },
+  drain: { handOver: 'boolean', budget: 'number' },
+  count: { count: 'number' },
+  tail: { on: 'boolean' },
+}
+
+/** Wraps a message for the channel. */
+export function pack<T extends ToWorker | FromWorker>(message: T): T & { fs: number } {
+  return { fs: PROTOCOL, ...message }
+}
+
+/** The message where it is one of ours and well-formed, else `undefined`: what else travels here is nobody's fault. */
+export function readFromWorker(message: unknown): FromWorker | undefined {
+  return read<FromWorker>(message, FROM_WORKER)
+}
+
+export function readToWorker(message: unknown): ToWorker | undefined {
+  return read<ToWorker>(message, TO_WORKER)
+}
+
+function read<T>(message: unknown, shapes: Record<string, Shape>): T | undefined {
+  if (typeof message !== 'object' || message === null) return undefined
+  const fields = message as Record<string, unknown>
+  if (fields['fs'] !== PROTOCOL || typeof fields['t'] !== 'string' || !Object.hasOwn(shapes, fields['t'])) return undefined
+  for (const [name, type] of Object.entries(shapes[fields['t']] as Shape)) {
+    const value = fields[name]
+    // A NaN or an infinity does not survive JSON: it arrives as null.
+    if (typeof value !== type || value === null) return undefined
+    if (type === 'number' && (value as number) < 0) return undefined
+  }
+  return message as T
+}
