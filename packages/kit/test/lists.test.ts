@@ -104,6 +104,7 @@ describe('capabilities', () => {
     negotiate: () => null,
     isCompressible: () => false,
     encodeVariants: async () => ({}),
+    takeOver: () => undefined,
   }
 
   test('are found by onReady whatever the order, and not outside their context', async () => {
