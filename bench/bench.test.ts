@@ -1,0 +1,66 @@
+import { expect, test } from 'vitest'
+import { barChart, lineChart } from './lib/chart.mjs'
+import { judge } from './lib/goals.mjs'
+import { runComparison } from './lib/rounds.mjs'
+import { ratios, summary } from './lib/stats.mjs'
+
+const metrics = [{ key: 'cpu', label: 'CPU', better: 'low' }]
+
+function comparison(a: number[], b: number[], failures = 0) {
+  const order: string[] = []
+  const next = (name: string, values: number[]) => async () => {
+    order.push(name)
+    return { cpu: values.shift(), failures }
+  }
+  return {
+    order,
+    run: { name: 'x', title: 'X & Y', metrics, base: 'b', contenders: { a: next('a', [...a]), b: next('b', [...b]) } },
+  }
+}
+
+test('contenders run interleaved and the order turns', async () => {
+  const { order, run } = comparison([1, 2, 3], [2, 2, 2])
+  const result = await runComparison(run, { rounds: 3, log: () => undefined })
+  expect(order).toEqual(['a', 'b', 'b', 'a', 'a', 'b'])
+  expect(result.contenders['a']?.['cpu']).toEqual({ median: 2, min: 1, max: 3, rounds: [1, 2, 3] })
+})
+
+test('a failed request is not a result', async () => {
+  const { run } = comparison([1], [1], 3)
+  await expect(runComparison(run, { rounds: 1, log: () => undefined })).rejects.toThrow(
+    'a had 3 failed requests in round 1: not a result',
+  )
+})
+
+test('a goal is missed beyond noise only when no round met it', () => {
+  const contenders = (rounds: number[]) => ({ ours: { cpu: { rounds } }, raw: { cpu: { rounds: [1, 1, 1] } } })
+  const goal = { metric: 'cpu', contender: 'ours', over: 'raw', max: 1.2 }
+  expect(judge(goal, contenders([1.1, 1.1, 1.3]))).toMatchObject({ met: true, regressed: false })
+  expect(judge(goal, contenders([1.1, 1.3, 1.3]))).toMatchObject({ met: false, regressed: false })
+  expect(judge(goal, contenders([1.3, 1.3, 1.3]))).toMatchObject({ met: false, regressed: true })
+  const least = { metric: 'cpu', contender: 'ours', over: 'raw', min: 0.6 }
+  expect(judge(least, contenders([0.7, 0.7, 0.5]))).toMatchObject({ met: true })
+  expect(judge(least, contenders([0.5, 0.5, 0.5]))).toMatchObject({ regressed: true })
+})
+
+test('medians and ratios', () => {
+  expect(summary([3, 1, 2, 10])).toEqual({ median: 2.5, min: 1, max: 10 })
+  expect(ratios([2, 4], [1, 8])).toEqual({ median: 1.25, min: 0.5, max: 2 })
+})
+
+test('charts escape what they show', async () => {
+  const { run } = comparison([1], [2])
+  const result = await runComparison({ ...run, title: '<b> & "c"' }, { rounds: 1, log: () => undefined })
+  expect(barChart(result, metrics[0])).toContain('&lt;b&gt; &amp; &quot;c&quot;')
+  expect(
+    lineChart('t', 'keys', [
+      {
+        name: 'x',
+        points: [
+          { at: 1, value: 2 },
+          { at: 10, value: 4 },
+        ],
+      },
+    ]),
+  ).toContain('<path')
+})

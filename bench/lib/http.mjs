@@ -1,0 +1,98 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { processTree, sampleProcesses } from '@fastify-scale/cluster/proc'
+import { loadWithWrk } from './load.mjs'
+
+/** CPU seconds and resident bytes of a process and all below it. */
+export function usage(pid) {
+  const samples = [...sampleProcesses(processTree(pid)).values()]
+  return {
+    cpu: samples.reduce((sum, one) => sum + one.cpuSeconds, 0),
+    rss: samples.reduce((sum, one) => sum + one.rss, 0),
+    processes: samples.length,
+  }
+}
+
+/**
+ * Starts a server script, which prints `{"url": "…"}` on a line of its own when it answers.
+ * Ended by `stop`, with everything below it.
+ */
+export async function startServer(command, { env = {}, timeout = 30_000 } = {}) {
+  const startedAt = performance.now()
+  const child = spawn(command[0], command.slice(1), {
+    env: { ...process.env, NODE_ENV: 'production', ...env },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const gone = once(child, 'exit')
+  const url = await new Promise((resolve, reject) => {
+    const timer = setTimeout(
+      () => reject(new Error(`${command.join(' ')} did not answer within ${timeout} ms`)),
+      timeout,
+    )
+    gone.then(([code]) => reject(new Error(`${command.join(' ')} exited with ${code}`)))
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      const match = /^\{"url":\s*"([^"]+)"/.exec(line)
+      if (!match) return
+      clearTimeout(timer)
+      resolve(match[1])
+    })
+  })
+  return {
+    url,
+    pid: child.pid,
+    startMs: performance.now() - startedAt,
+    async stop() {
+      const tree = processTree(child.pid)
+      child.kill('SIGTERM')
+      const timer = setTimeout(() => tree.forEach((pid) => kill(pid)), 5_000)
+      await gone
+      clearTimeout(timer)
+    },
+  }
+}
+
+function kill(pid) {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It was gone already.
+  }
+}
+
+/**
+ * One round of an HTTP contender: a fresh server, a warm-up, a measured load.
+ * CPU is of all server processes, in ms per 1,000 requests.
+ */
+export async function httpRound({
+  command,
+  env,
+  path = '/',
+  headers,
+  connections = 32,
+  warmup = 1,
+  seconds = 3,
+  prepare,
+}) {
+  const server = await startServer(command, { env })
+  try {
+    const extra = (await prepare?.(server.url)) ?? {}
+    const url = server.url + path
+    const load = { connections, headers: { ...headers, ...extra.headers } }
+    await loadWithWrk(url, { ...load, seconds: warmup })
+    const before = usage(server.pid)
+    const result = await loadWithWrk(url, { ...load, seconds })
+    const after = usage(server.pid)
+    return {
+      rps: result.rps,
+      p50: result.p50,
+      p99: result.p99,
+      cpuPer1k: ((after.cpu - before.cpu) * 1e6) / result.requests,
+      rssMb: after.rss / 1_048_576,
+      startMs: server.startMs,
+      failures: result.failures,
+    }
+  } finally {
+    await server.stop()
+  }
+}

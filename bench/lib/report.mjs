@@ -1,0 +1,87 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpus, release, totalmem } from 'node:os'
+import { join } from 'node:path'
+import { barChart, lineChart } from './chart.mjs'
+import { describe, judge } from './goals.mjs'
+import { format } from './rounds.mjs'
+
+const root = new URL('../../', import.meta.url).pathname
+const resultsFile = join(root, 'bench/results.json')
+const chartsFolder = join(root, 'docs/benchmarks')
+
+/** What was measured so far; a run of some comparisons keeps the figures of the others. */
+export function readResults() {
+  return existsSync(resultsFile) ? JSON.parse(readFileSync(resultsFile, 'utf8')) : { comparisons: {} }
+}
+
+export function machine() {
+  return {
+    cpu: cpus()[0]?.model,
+    cores: cpus().length,
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    kernel: release(),
+    node: process.version,
+  }
+}
+
+/** Adds one result, and writes results.json, the charts and docs/benchmarks.md. */
+export function writeResult(result, versions = {}) {
+  const results = readResults()
+  const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim()
+  results.comparisons[result.name] = {
+    ...result,
+    measured: { at: new Date().toISOString().slice(0, 10), commit, machine: machine(), versions },
+  }
+  writeFileSync(resultsFile, `${JSON.stringify(results, null, 1)}\n`)
+  mkdirSync(chartsFolder, { recursive: true })
+  for (const one of Object.values(results.comparisons)) {
+    if (one.growth)
+      writeFileSync(join(chartsFolder, `${one.name}.svg`), lineChart(one.title, one.growth.xLabel, one.growth.series))
+    else
+      for (const metric of one.metrics.filter(({ chart }) => chart))
+        writeFileSync(join(chartsFolder, `${one.name}-${metric.key}.svg`), barChart(one, metric))
+  }
+  writeFileSync(join(root, 'docs/benchmarks.md'), page(results))
+}
+
+function page(results) {
+  const sections = Object.values(results.comparisons).map(section)
+  return `# Benchmarks
+
+Made by \`npx pnpm bench\`; \`npx pnpm bench <name>\` makes one again. Each comparison runs its contenders interleaved (A B C, B C A, …), every round with fresh processes and a warm-up; the figures are medians over the rounds with the minimum and maximum, and ratios are taken round by round. Load comes from another process (wrk) on the same machine; CPU is that of all server processes, read from /proc, which is steadier than requests per second on a shared machine. A run with a failed request is not a result. The raw numbers are in [bench/results.json](../bench/results.json).
+
+${sections.join('\n')}`
+}
+
+function section(result) {
+  const { machine: m, at, commit, versions } = result.measured
+  const parts = [`## ${result.title}`, '', result.question, '']
+  if (result.growth) parts.push(`![${result.title}](benchmarks/${result.name}.svg)`, '', result.growth.sentence, '')
+  else {
+    parts.push(
+      `| | ${result.metrics.map(({ label }) => label).join(' | ')} |`,
+      `|---|${result.metrics.map(() => '---:').join('|')}|`,
+    )
+    for (const [name, values] of Object.entries(result.contenders))
+      parts.push(`| ${name} | ${result.metrics.map(({ key }) => cell(values[key])).join(' | ')} |`)
+    parts.push('')
+    for (const metric of result.metrics.filter(({ chart }) => chart))
+      parts.push(`![${result.title}, ${metric.label}](benchmarks/${result.name}-${metric.key}.svg)`, '')
+    for (const goal of result.goals) parts.push(`- ${describe(judge(goal, result.contenders))}`)
+    if (result.goals.length) parts.push('')
+  }
+  if (result.note) parts.push(result.note, '')
+  const with_ = Object.entries(versions)
+    .map(([name, version]) => `${name} ${version}`)
+    .join(', ')
+  parts.push(
+    `<sub>${result.method ? `${result.method} ` : ''}${at}, commit ${commit}, ${m.cpu}, ${m.cores} cores, ${m.memoryGiB} GiB, Linux ${m.kernel}, Node ${m.node}${with_ ? `, ${with_}` : ''}.</sub>`,
+    '',
+  )
+  return parts.join('\n')
+}
+
+function cell(value) {
+  return value ? `${format(value.median)} <sub>${format(value.min)}–${format(value.max)}</sub>` : ''
+}

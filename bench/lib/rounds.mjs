@@ -1,0 +1,47 @@
+import { summary } from './stats.mjs'
+
+/**
+ * Runs the contenders of one comparison interleaved: A B C, A B C, … . Each round starts its server or script anew.
+ * A round in which anything failed is not a result: it ends the comparison.
+ *
+ * @param comparison `{ name, title, question, base, metrics: [{ key, label, better }], contenders: { name: async () => ({ key: number }) } }`
+ * @param options `{ rounds, only?, log }`
+ */
+export async function runComparison(comparison, { rounds, log }) {
+  const names = Object.keys(comparison.contenders)
+  const raw = Object.fromEntries(names.map((name) => [name, []]))
+  for (let round = 1; round <= rounds; round++) {
+    // The order turns, so that no contender always comes after the same one.
+    const turn = names.map((_, i) => names[(i + round - 1) % names.length])
+    for (const name of turn) {
+      const result = await comparison.contenders[name]()
+      if (result.failures)
+        throw new Error(
+          `${comparison.name}: ${name} had ${result.failures} failed requests in round ${round}: not a result`,
+        )
+      raw[name].push(result)
+      const shown = comparison.metrics.map(({ key, label }) => `${label} ${format(result[key])}`).join(', ')
+      log(`${comparison.name} ${round}/${rounds} ${name}: ${shown}`)
+    }
+  }
+  const contenders = Object.fromEntries(
+    names.map((name) => [
+      name,
+      Object.fromEntries(
+        comparison.metrics.map(({ key }) => [
+          key,
+          { ...summary(raw[name].map((result) => result[key])), rounds: raw[name].map((result) => result[key]) },
+        ]),
+      ),
+    ]),
+  )
+  const { name, title, question, method, base, metrics, goals = [], note } = comparison
+  return { name, title, question, method, base, metrics, goals, note, contenders }
+}
+
+/** A number as people read it: three significant digits, thousands separated. */
+export function format(value) {
+  if (value === undefined || Number.isNaN(value)) return 'n/a'
+  if (Math.abs(value) >= 1_000) return Math.round(value).toLocaleString('en-US')
+  return String(Number(value.toPrecision(3)))
+}
