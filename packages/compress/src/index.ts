@@ -1,1 +1,7 @@
-export {}
+export { encodedChannel, type EncodedMessage } from './channels.ts'
+export { isCompressible } from './content-type.ts'
+export type { Encoding, Levels } from './encodings.ts'
+export { NotAcceptableError, OptionError, RequestsTakenError, UnsupportedEncodingError } from './errors.ts'
+export { negotiate } from './negotiate.ts'
+export type { CompressOptions, RouteCompressOptions } from './options.ts'
+export { scaleCompress, scaleCompress as default } from './plugin.ts'

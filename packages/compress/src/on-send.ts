@@ -1,0 +1,147 @@
+import { Readable } from 'node:stream'
+import type { ReadableStream } from 'node:stream/web'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { encodedChannel } from './channels.ts'
+import { decide } from './decide.ts'
+import { type Encoding, codecOf } from './encodings.ts'
+import { NotAcceptableError } from './errors.ts'
+import { encodeStream } from './flush.ts'
+import { weakened, withVary } from './headers.ts'
+import type { ResolvedOptions, ResolvedRoute } from './options.ts'
+
+export type Done = (error: Error | null, payload?: unknown) => void
+export type OnSend = (request: FastifyRequest, reply: FastifyReply, payload: unknown, done: Done) => void
+
+const taken = new WeakSet<object>()
+
+/** Leaves the encoding of this reply to the caller. */
+export function takeOver(reply: object): void {
+  taken.add(reply)
+}
+
+/** Makes the `onSend` hook for one set of options. */
+export function createOnSend(route: ResolvedRoute, { syncLimit }: Pick<ResolvedOptions, 'syncLimit'>): OnSend {
+  return function scaleCompressOnSend(request, reply, sent, done) {
+    if (taken.has(reply)) return done(null, sent)
+    const payload = isResponse(sent) ? unwrapResponse(reply, sent) : sent
+    const { vary, encoding } = decide(
+      {
+        method: request.method,
+        status: reply.statusCode,
+        header: (name) => reply.getHeader(name),
+        acceptEncoding: acceptEncodingOf(request),
+        size: sizeOf(payload, reply),
+      },
+      route,
+    )
+    if (!vary) return done(null, payload)
+    const varyHeader = withVary(reply.getHeader('vary'))
+    if (varyHeader !== undefined) reply.header('vary', varyHeader)
+    if (encoding === null) {
+      discard(payload)
+      return done(new NotAcceptableError())
+    }
+    if (encoding === 'identity') return done(null, payload)
+    if (reply.statusCode === 304) {
+      weakenEtag(reply)
+      return done(null, payload)
+    }
+    if (isBody(payload)) {
+      if (request.method === 'HEAD') {
+        announce(reply, encoding)
+        return done(null, null)
+      }
+      return encodeBody(reply, encoding, payload, done)
+    }
+    announce(reply, encoding)
+    if (request.method === 'HEAD' || payload === null || payload === undefined) return done(null, payload)
+    const encoder = codecOf(encoding).stream(route.levels[encoding])
+    // Where nothing has been sent yet Fastify answers with the error, which is not encoded.
+    encoder.once('error', () => {
+      if (!reply.raw.headersSent) reply.removeHeader('content-encoding')
+    })
+    const source = isWebStream(payload) ? Readable.fromWeb(payload) : (payload as Readable)
+    done(null, encodeStream(source, encoder, route.flush ? codecOf(encoding).flushKind : undefined))
+  }
+
+  function encodeBody(reply: FastifyReply, encoding: Encoding, payload: string | Uint8Array, done: Done): void {
+    const body =
+      typeof payload === 'string'
+        ? Buffer.from(payload)
+        : Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength)
+    const level = route.levels[encoding]
+    const finish = (encoded: Buffer): void => {
+      encodedChannel.publish(() => ({
+        encoding,
+        bytesIn: body.length,
+        bytesOut: encoded.length,
+        purpose: 'answer',
+      }))
+      announce(reply, encoding)
+      done(null, encoded)
+    }
+    if (body.length > syncLimit) {
+      codecOf(encoding)
+        .async(body, level)
+        .then(finish, (error: Error) => done(error))
+      return
+    }
+    let encoded: Buffer
+    try {
+      encoded = codecOf(encoding).sync(body, level)
+    } catch (error) {
+      return done(error as Error)
+    }
+    finish(encoded)
+  }
+}
+
+/** Sets the headers of an encoded answer. Fastify puts the new length where it is known. */
+function announce(reply: FastifyReply, encoding: Encoding): void {
+  reply.header('content-encoding', encoding)
+  reply.removeHeader('content-length')
+  // Ranges of what we encode on the way out can't be served.
+  reply.removeHeader('accept-ranges')
+  weakenEtag(reply)
+}
+
+function weakenEtag(reply: FastifyReply): void {
+  const etag = weakened(reply.getHeader('etag'))
+  if (etag !== undefined) reply.header('etag', etag)
+}
+
+function acceptEncodingOf(request: FastifyRequest): string | undefined {
+  const value = request.headers['accept-encoding'] as string | string[] | undefined
+  return Array.isArray(value) ? value.join(',') : value
+}
+
+function sizeOf(payload: unknown, reply: FastifyReply): number | undefined {
+  if (isBody(payload)) return Buffer.byteLength(payload)
+  const length = reply.getHeader('content-length')
+  return length === undefined ? undefined : Number(length)
+}
+
+function isBody(payload: unknown): payload is string | Uint8Array {
+  return typeof payload === 'string' || payload instanceof Uint8Array
+}
+
+function isWebStream(payload: unknown): payload is ReadableStream {
+  return typeof (payload as Partial<ReadableStream> | null)?.getReader === 'function'
+}
+
+function isResponse(payload: unknown): payload is Response {
+  return Object.prototype.toString.call(payload) === '[object Response]'
+}
+
+/** What Fastify does after `onSend`; its headers are needed now. */
+function unwrapResponse(reply: FastifyReply, response: Response): unknown {
+  reply.code(response.status)
+  for (const [name, value] of response.headers) reply.header(name, value)
+  return response.bodyUsed ? response : response.body
+}
+
+/** Ends a stream that nobody will read. */
+function discard(payload: unknown): void {
+  if (isWebStream(payload)) payload.cancel().catch(() => undefined)
+  else (payload as Partial<Readable> | null)?.destroy?.()
+}
