@@ -1,4 +1,5 @@
-import { connect } from 'node:net'
+import { connect, isIP } from 'node:net'
+import { connect as connectTls } from 'node:tls'
 import { DevServicesError } from './errors.ts'
 
 export interface RedisTarget {
@@ -6,6 +7,8 @@ export interface RedisTarget {
   port: number
   password?: string | undefined
   username?: string | undefined
+  /** Over TLS. Default false. */
+  tls?: boolean
 }
 
 /**
@@ -17,15 +20,15 @@ export interface RedisTarget {
 export function redisRequest(target: RedisTarget, command: readonly string[], timeout: number): Promise<string> {
   const { host, port, password, username } = target
   return new Promise((resolve, reject) => {
-    const socket = connect({ host, port })
+    const socket = target.tls ? connectTls({ host, port, servername: isIP(host) ? '' : host }) : connect({ host, port })
     const fail = (why: string): void => {
       socket.destroy()
-      reject(new DevServicesError('SCALE_DEV_SERVICES_REQUEST_FAILED', `Redis at ${host}:${port}: ${why}`))
+      reject(new DevServicesError('SCALE_DEV_SERVICES_REQUEST_FAILED', `${host}:${port}: ${why}`))
     }
     const timer = setTimeout(() => fail(`no answer within ${timeout} ms`), timeout)
     let pending = Buffer.alloc(0)
     let skip = password ? 1 : 0
-    socket.on('connect', () => {
+    socket.on(target.tls ? 'secureConnect' : 'connect', () => {
       if (password) socket.write(encode(username ? ['AUTH', username, password] : ['AUTH', password]))
       socket.write(encode(command))
     })
@@ -40,7 +43,7 @@ export function redisRequest(target: RedisTarget, command: readonly string[], ti
         return
       }
     })
-    socket.on('error', (error) => fail(error.message))
+    socket.on('error', (error: NodeJS.ErrnoException) => fail(error.code ?? error.message))
     socket.on('close', () => {
       clearTimeout(timer)
       fail('the connection was closed')

@@ -106,7 +106,16 @@ async function launch(binary: Binary, dir: string, port: number, options: RedisO
   const daemon = new Daemon(
     binary.path,
     [
-      ...['--bind', HOST, '--port', String(port), '--dir', dir, '--save', '', '--appendonly', 'no'],
+      '--bind',
+      HOST,
+      '--port',
+      String(port),
+      '--dir',
+      dir,
+      '--save',
+      '',
+      '--appendonly',
+      'no',
       ...(password ? ['--requirepass', password] : []),
       ...args,
     ],

@@ -44,7 +44,7 @@ export async function s3Request(
     const { cause, message } = error as Error & { cause?: Error & { code?: string } }
     throw new DevServicesError(
       'SCALE_DEV_SERVICES_REQUEST_FAILED',
-      `S3 at ${target.endpoint}: ${cause?.code ?? cause?.message ?? message}`,
+      `${url.host}: ${cause?.code ?? cause?.message ?? message}`,
       { cause: error },
     )
   }
