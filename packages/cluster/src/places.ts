@@ -3,9 +3,10 @@ import type { Peer } from './bus.ts'
 /** Who holds a name, for `status`. */
 export interface PlaceStatus {
   name: string
-  /** The worker's id. */
+  /** The id of the worker that holds it. */
   holder: number | undefined
   fencing: number
+  /** How many workers stand ready to take over. */
   waiting: number
 }
 
@@ -19,15 +20,20 @@ export interface Places {
   /** The worker's process has ended. */
   detach(id: number): void
   status(): PlaceStatus[]
-  /** The worker that holds a name. */
+  /** The id of the worker that holds a name. */
   holder(name: string): number | undefined
 }
 
+/** One asking of one worker. The ticket, the worker's own number, comes back in the grant and with the release. */
+interface Claim {
+  id: number
+  ticket: number
+}
+
 interface Place {
-  holder?: number
+  holder?: Claim
   fencing: number
-  /** In order of asking; the ticket comes back in the grant. */
-  waiting: { id: number; ticket: number }[]
+  waiting: Claim[]
 }
 
 /** @param wallClock ms since 1970: fencing numbers go up also over restarts of the launcher */
@@ -35,52 +41,57 @@ export function createPlaces(wallClock: () => number = Date.now): Places {
   const peers = new Map<number, Peer>()
   const places = new Map<string, Place>()
 
-  function grantNext(name: string, place: Place): void {
-    if (place.holder !== undefined) return
-    // The worker that came last: in a rolling reload it is the newest, which will not be replaced again at once.
-    const next = place.waiting.pop()
-    if (next === undefined) return
-    place.holder = next.id
-    place.fencing = Math.max(place.fencing + 1, wallClock())
-    peers.get(next.id)?.note('singleton.grant', { name, ticket: next.ticket, fencing: place.fencing })
+  function settle(name: string, place: Place): void {
+    if (place.holder === undefined) {
+      // The worker that came last: in a rolling reload it is the newest, which will not be replaced again at once.
+      const next = place.waiting.pop()
+      if (next) {
+        place.holder = next
+        place.fencing = Math.max(place.fencing + 1, wallClock())
+        peers.get(next.id)?.note('singleton.grant', { name, ticket: next.ticket, fencing: place.fencing })
+      }
+    }
   }
 
-  function leave(id: number, name: string, place: Place): void {
-    place.waiting = place.waiting.filter((one) => one.id !== id)
-    if (place.holder === id) place.holder = undefined
-    grantNext(name, place)
+  function drop(name: string, place: Place, matches: (claim: Claim) => boolean): void {
+    place.waiting = place.waiting.filter((claim) => !matches(claim))
+    if (place.holder && matches(place.holder)) place.holder = undefined
+    settle(name, place)
   }
 
   return {
     attach(id, peer) {
       peers.set(id, peer)
       peer.onNote('singleton.want', (data) => {
-        const name = nameOf(data)
-        const { ticket } = (data ?? {}) as { ticket?: unknown }
-        if (name === undefined || typeof ticket !== 'number' || peers.get(id) !== peer) return
-        let place = places.get(name)
-        if (!place) places.set(name, (place = { fencing: 0, waiting: [] }))
-        if (place.holder === id) return
-        place.waiting = [...place.waiting.filter((one) => one.id !== id), { id, ticket }]
-        grantNext(name, place)
+        const claim = readClaim(data)
+        if (!claim || peers.get(id) !== peer) return
+        let place = places.get(claim.name)
+        if (!place) places.set(claim.name, (place = { fencing: 0, waiting: [] }))
+        place.waiting.push({ id, ticket: claim.ticket })
+        settle(claim.name, place)
       })
       peer.onNote('singleton.leave', (data) => {
-        const name = nameOf(data)
-        const place = name === undefined ? undefined : places.get(name)
-        if (place && peers.get(id) === peer) leave(id, name as string, place)
+        const claim = readClaim(data)
+        const place = claim && places.get(claim.name)
+        if (place) drop(claim.name, place, (one) => one.id === id && one.ticket === claim.ticket)
       })
     },
     detach(id) {
       peers.delete(id)
-      for (const [name, place] of places) leave(id, name, place)
+      for (const [name, place] of places) drop(name, place, (one) => one.id === id)
     },
     status: () =>
-      [...places].map(([name, { holder, fencing, waiting }]) => ({ name, holder, fencing, waiting: waiting.length })),
-    holder: (name) => places.get(name)?.holder,
+      [...places].map(([name, { holder, fencing, waiting }]) => ({
+        name,
+        holder: holder?.id,
+        fencing,
+        waiting: waiting.length,
+      })),
+    holder: (name) => places.get(name)?.holder?.id,
   }
 }
 
-function nameOf(data: unknown): string | undefined {
-  const { name } = (data ?? {}) as { name?: unknown }
-  return typeof name === 'string' ? name : undefined
+function readClaim(data: unknown): { name: string; ticket: number } | undefined {
+  const { name, ticket } = (data ?? {}) as { name?: unknown; ticket?: unknown }
+  return typeof name === 'string' && typeof ticket === 'number' ? { name, ticket } : undefined
 }

@@ -77,14 +77,14 @@ export function createSingletons({ peer, onError, random }: SingletonsOptions): 
     entry.ticket = ++lastTicket
     peer.note('singleton.want', { name: entry.name, ticket: entry.ticket })
   }
-  const leave = (name: string): void => void peer.note('singleton.leave', { name })
+  const leave = ({ name, ticket }: Entry): void => void peer.note('singleton.leave', { name, ticket })
 
   peer.onNote('singleton.grant', (data) => {
     const { name, ticket, fencing } = (data ?? {}) as { name?: unknown; ticket?: unknown; fencing?: unknown }
     if (typeof name !== 'string' || typeof fencing !== 'number') return
     const entry = entries.get(name)
     // Whoever is not asking any more has already said so, after the asking that this answers.
-    if (!entry || entry.ticket !== ticket || entry.tenure) return
+    if (!entry || entry.ticket !== ticket || entry.tenure || entry.stopped.signal.aborted) return
     entry.tenure = serve(entry, fencing)
   })
 
@@ -100,7 +100,7 @@ export function createSingletons({ peer, onError, random }: SingletonsOptions): 
       onError(error, name)
     }
     entry.tenure = undefined
-    leave(name)
+    leave(entry)
     if (failed) await pause(backoff(entry.failures, 500, 30_000, random), stopped.signal)
     want(entry)
   }
@@ -123,10 +123,9 @@ export function createSingletons({ peer, onError, random }: SingletonsOptions): 
 
   async function stopEntry(entry: Entry): Promise<void> {
     entry.stopped.abort()
-    entry.ticket = 0
     if (entries.get(entry.name) === entry) entries.delete(entry.name)
     if (entry.tenure) await entry.tenure
-    else leave(entry.name)
+    else leave(entry)
   }
 
   return {

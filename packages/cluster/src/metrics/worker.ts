@@ -1,0 +1,85 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { countConnections } from './connections.ts'
+import { createHttpRecorder, type RouteKey } from './http.ts'
+import { watchProcess } from './process.ts'
+import { isSnapshot, type MetricSnapshot, type MetricSource } from './snapshot.ts'
+
+/** What one worker measures. */
+export interface WorkerMetrics {
+  /** Answered requests, and their 99th percentile in ms, since this was called last. */
+  stats(): { requests: number; p99?: number }
+  snapshot(): Promise<MetricSnapshot[]>
+  add(source: MetricSource): void
+  stop(): void
+}
+
+/** Counts requests only: what `status` needs, at the price of an addition. */
+export function countRequests(app: FastifyInstance): WorkerMetrics {
+  let requests = 0
+  let taken = 0
+  const onRequest = (): void => void requests++
+  app.server.on('request', onRequest)
+  return {
+    stats() {
+      const since = requests - taken
+      taken = requests
+      return { requests: since }
+    },
+    snapshot: async () => [],
+    add: () => undefined,
+    stop: () => void app.server.off('request', onRequest),
+  }
+}
+
+/** Hooks into every route of the app. `onError` hears of sources that fail; they do not fail the rest. */
+export function measureWorker(app: FastifyInstance, slot: number, onError: (error: unknown) => void): WorkerMetrics {
+  const recorder = createHttpRecorder()
+  const process = watchProcess(slot)
+  const sources: MetricSource[] = []
+
+  app.addHook(
+    'onResponse',
+    function scaleMetricsOnResponse(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
+      recorder.record(request.routeOptions.config as RouteKey, request.method, reply.statusCode, reply.elapsedTime)
+      done()
+    },
+  )
+
+  async function read(source: MetricSource): Promise<MetricSnapshot[]> {
+    try {
+      const metrics = await source.getMetricsAsJSON()
+      if (isSnapshot(metrics)) return metrics
+      onError(new TypeError('getMetricsAsJSON() must give what that of prom-client gives'))
+    } catch (error) {
+      onError(error)
+    }
+    return []
+  }
+
+  return {
+    stats() {
+      const { requests, p99 } = recorder.take()
+      return p99 === undefined ? { requests } : { requests, p99 }
+    },
+    async snapshot() {
+      const { connections, idle } = countConnections(app.server)
+      const label = String(slot)
+      return [
+        ...recorder.snapshot(),
+        ...process.snapshot(),
+        {
+          name: 'http_connections',
+          help: 'Open connections; idle ones have no request.',
+          type: 'gauge',
+          values: [
+            { labels: { slot: label, state: 'active' }, value: connections - idle },
+            { labels: { slot: label, state: 'idle' }, value: idle },
+          ],
+        },
+        ...(await Promise.all(sources.map(read))).flat(),
+      ]
+    },
+    add: (source) => void sources.push(source),
+    stop: () => process.stop(),
+  }
+}

@@ -1,0 +1,208 @@
+import { hostname } from 'node:os'
+import { addDrainStep, addReadinessCheck, runReadinessChecks } from '@fastify-scale/kit'
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { NoLauncherError, NotLoadedError } from './app-errors.ts'
+import { createBroadcasts } from './broadcast.ts'
+import { createPeer, createPortPair, type Peer } from './bus.ts'
+import type { Cluster } from './cluster-api.ts'
+import { createHealth } from './health/health.ts'
+import { isPage, jsonPage, metricsPage } from './health/page.ts'
+import { createHub } from './hub.ts'
+import { findLink, type LauncherLink, type WorkerInfo } from './link.ts'
+import { createMetricsCollector } from './metrics/collect.ts'
+import { countRequests, measureWorker } from './metrics/worker.ts'
+import { resolveOptions, type ResolvedOptions, type ScaleClusterOptions } from './plugin-options.ts'
+import { createSharedValues } from './shared.ts'
+import { createSingletons } from './singleton.ts'
+import { type LauncherStatus, soloStatus } from './status.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    cluster: Cluster
+  }
+}
+
+/** What the first registration on a server leaves for later ones. */
+interface Registered {
+  cluster: Cluster
+  peer: Peer
+  /** Takes over what only the app can know and the launcher, who registered first, did not: Redis and mounted pages. */
+  join(app: FastifyInstance, options: ResolvedOptions): Promise<void>
+}
+
+const KEY = Symbol.for('fastify-scale.cluster')
+const SOLO: WorkerInfo = { id: 0, slot: 0, generation: 0, role: 'web', count: 1 }
+
+/**
+ * `fastify.cluster`. Under the launcher it is registered before the app; the app's own registration then adds only its
+ * `redis` and `mount` and is otherwise ignored, so that an app is the same with the launcher and without it.
+ */
+async function scaleClusterPlugin(app: FastifyInstance, given: ScaleClusterOptions): Promise<void> {
+  const options = resolveOptions(given)
+  const server = app.server as unknown as Record<symbol, Registered | undefined>
+  const before = server[KEY]
+  if (before) {
+    if (!app.hasDecorator(options.decorator)) app.decorate(options.decorator, before.cluster as never)
+    return before.join(app, options)
+  }
+  const registered = await setUp(app, options)
+  Object.defineProperty(server, KEY, { value: registered, enumerable: false })
+  app.decorate(options.decorator, registered.cluster as never)
+  await registered.join(app, options)
+}
+
+async function setUp(app: FastifyInstance, options: ResolvedOptions): Promise<Registered> {
+  const link = findLink()
+  const log = app.log
+  const peer = link ? createPeer(link.port, onBusError) : startSolo(app, onBusError)
+  const worker = (): WorkerInfo => link?.worker ?? SOLO
+
+  function onBusError(error: unknown, name: string): void {
+    log.error({ err: error, message: name }, 'cluster message could not be handled')
+  }
+
+  const broadcasts = createBroadcasts(peer, (error, topic) =>
+    log.error({ err: error, topic }, `listener of broadcast '${topic}' failed`),
+  )
+  const singletons = createSingletons({
+    peer,
+    onError: (error, name) =>
+      log.error({ err: error, singleton: name }, `singleton '${name}' failed, starting it again`),
+  })
+  const shared = createSharedValues({
+    peer,
+    singletons,
+    onError: (error, name) => log.error({ err: error, shared: name }, `shared value '${name}' was not loaded`),
+  })
+  const metrics = options.metrics
+    ? measureWorker(app, worker().slot, (error) => log.error({ err: error }, 'a source of metrics failed'))
+    : countRequests(app)
+  if (link) link.stats = () => metrics.stats()
+
+  peer.onCall('health.ping', () => true)
+  peer.onCall('health.ready', () => runReadinessChecks(app))
+  peer.onCall('metrics.snapshot', () => metrics.snapshot())
+
+  addReadinessCheck(app, {
+    name: 'cluster: shared values',
+    check() {
+      const missing = shared.missing()
+      if (missing.length > 0) throw new NotLoadedError(`not loaded yet: ${missing.join(', ')}`)
+    },
+  })
+  addDrainStep(app, { name: 'cluster: singletons', run: () => singletons.stop() })
+
+  app.addHook('onReady', async function scaleClusterOnReady() {
+    // When the app is ready, not before: what runs may need what other plugins set up in their own onReady.
+    void app.ready().then(
+      () => {
+        singletons.start()
+        shared.start()
+      },
+      () => undefined,
+    )
+  })
+  app.addHook('onClose', async function scaleClusterOnClose() {
+    // Without the drain step, as when registration of another plugin failed.
+    void singletons.stop()
+    if (link) {
+      peer.note('metrics.final', await metrics.snapshot())
+      link.stats = undefined
+    }
+    metrics.stop()
+    peer.close()
+  })
+
+  async function command(name: string, data?: unknown): Promise<void> {
+    await peer.call(`cluster.${name}`, data ?? null)
+  }
+
+  return {
+    peer,
+    cluster: {
+      get worker() {
+        return { ...worker() }
+      },
+      launched: link !== undefined,
+      broadcast: broadcasts.broadcast,
+      on: broadcasts.on,
+      status: async () => [(await peer.call('cluster.status')) as LauncherStatus],
+      reload: () => command('reload'),
+      scale: (to) => command('scale', to),
+      restart: (slot) => command('restart', slot),
+      kill: (slot) => command('kill', slot),
+      singleton: singletons.add,
+      shared: shared.add,
+      addMetrics: metrics.add,
+    },
+    async join(context, { mount }) {
+      if (mount !== undefined) mountPages(context, peer, mount)
+    },
+  }
+}
+
+/** The primary's side, in this process. */
+function startSolo(app: FastifyInstance, onError: (error: unknown, name: string) => void): Peer {
+  const [own, primary] = createPortPair()
+  let closing = false
+  const refuse = (): never => {
+    throw new NoLauncherError("no launcher runs this process: start it with 'fastify-scale start'")
+  }
+  const all = (): { id: number; slot: number; state: 'ready' | 'draining'; peer: Peer }[] => {
+    const peer = hub.peer(0)
+    return peer ? [{ id: 0, slot: 0, state: closing ? 'draining' : 'ready', peer }] : []
+  }
+  const metrics = createMetricsCollector({ workers: all })
+  const health = createHealth({ state: () => (closing ? 'stopping' : 'running'), workers: all, cacheMs: 0 })
+  const hub = createHub({
+    onError,
+    commands: {
+      status: (): LauncherStatus => ({
+        id: `${hostname()}:${process.pid}`,
+        host: hostname(),
+        name: 'app',
+        ...soloStatus(SOLO),
+        singletons: hub.places.status(),
+      }),
+      reload: refuse,
+      scale: refuse,
+      restart: refuse,
+      kill: refuse,
+      async page(name) {
+        if (name === 'livez') return health.livez()
+        if (name === 'readyz') return health.readyz()
+        return metricsPage(await metrics.text())
+      },
+    },
+  })
+  hub.attach(0, primary)
+  app.addHook('preClose', async function scaleClusterClosing() {
+    closing = true
+  })
+  app.addHook('onClose', async function scaleClusterHubClosed() {
+    hub.detach(0)
+  })
+  return createPeer(own, onError)
+}
+
+/** The admin pages on the app's own port, answered by the primary for all workers. */
+function mountPages(app: FastifyInstance, peer: Peer, prefix: string): void {
+  for (const name of ['livez', 'readyz', 'metrics']) {
+    app.get(`${prefix}/${name}`, { logLevel: 'warn' }, async function scaleClusterPage(_request, reply) {
+      const answer = await peer
+        .call('cluster.page', name)
+        .catch((error: Error) => jsonPage(503, { error: error.message }))
+      const page = isPage(answer) ? answer : jsonPage(502, { error: 'no page' })
+      return reply.code(page.status).header('cache-control', 'no-store').type(page.type).send(page.body)
+    })
+  }
+}
+
+export type { LauncherLink }
+
+const scaleCluster: typeof scaleClusterPlugin = fp(scaleClusterPlugin, {
+  fastify: '5.x',
+  name: '@fastify-scale/cluster',
+})
+export default scaleCluster
