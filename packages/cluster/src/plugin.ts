@@ -1,4 +1,3 @@
-import { hostname } from 'node:os'
 import { addDrainStep, addReadinessCheck, runReadinessChecks } from '@fastify-scale/kit'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
@@ -158,13 +157,7 @@ function startSolo(app: FastifyInstance, onError: (error: unknown, name: string)
   const hub = createHub({
     onError,
     commands: {
-      status: (): LauncherStatus => ({
-        id: `${hostname()}:${process.pid}`,
-        host: hostname(),
-        name: 'app',
-        ...soloStatus(SOLO),
-        singletons: hub.places.status(),
-      }),
+      status: () => soloStatus('app', hub.places.status()),
       reload: refuse,
       scale: refuse,
       restart: refuse,

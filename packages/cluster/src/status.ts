@@ -1,5 +1,7 @@
-import { performance } from 'node:perf_hooks'
-import type { HealthWorker } from './health/health.ts'
+import { hostname } from 'node:os'
+import type { PlaceStatus } from './places.ts'
+import type { ExitInfo, Primary, ReloadProgress, SlotView, WorkerState } from './primary/types.ts'
+import type { CpuMeter, ProcSample } from './proc/sampler.ts'
 
 /** What `fastify.cluster.status()` says about one launcher. */
 export interface LauncherStatus {
@@ -7,61 +9,169 @@ export interface LauncherStatus {
   id: string
   host: string
   name: string
+  /** Of the launcher. */
   pid: number
   /** ms since 1970. */
   startedAt: number
-  state: 'starting' | 'running' | 'stopping'
+  state: Primary['state']
+  /** Set while a reload is going on. */
+  reloading?: ReloadProgress
   slots: SlotStatus[]
-  /** Which worker (by id) runs which singleton; the names of shared values begin with `shared:`. */
-  singletons: { name: string; holder: number | undefined; fencing: number }[]
+  /** Which worker (by id) runs which singleton; those of shared values have names that begin with `shared:`. */
+  singletons: PlaceStatus[]
+  /** What is past a red line now. */
+  warnings: string[]
 }
 
 /** One row of the status. */
 export interface SlotStatus {
   slot: number
   role: string
-  generation: number
-  /** The worker's id. */
-  id: number
-  pid: number
-  state: HealthWorker['state']
-  /** ms since the worker became ready. */
-  uptime: number
+  /** `gone` where the slot waits for a new worker. */
+  state: WorkerState
+  /** Restarts after crashes. */
   restarts: number
-  lastExit?: string
+  /** Replacements by reloads. */
+  replacements: number
+  lastExit?: ExitInfo
+  /** The worker's id. What follows is absent where the slot has no worker. */
+  id?: number
+  pid?: number
+  generation?: number
+  /** ms since the worker became ready; 0 before. */
+  uptime?: number
   requestsPerSecond?: number
-  /** ms. */
+  /** ms; absent with metrics off, or where nothing was answered in the last second. */
   p99?: number
-  connections?: { open: number; idle: number }
+  connections?: { active: number; idle: number }
   /** Event-loop delay, 99th percentile, in ms. */
   loopDelay?: number
-  /** Cores. */
+  /** Event-loop utilisation, 0 to 1. */
+  utilization?: number
+  /** Cores: 1 is one core, busy all the time. */
   cpu?: number
-  /** Resident memory and the share of the limit that a worker may use, in bytes. */
+  /** Resident memory in bytes. */
   memory?: number
+  /** A worker's share of what the machine or the container grants, in bytes. */
   memoryLimit?: number
 }
 
-/** The status of a process that no launcher runs: one launcher with one slot. */
-export function soloStatus(worker: {
-  id: number
-  slot: number
-  role: string
-  generation: number
-}): Pick<LauncherStatus, 'slots' | 'state' | 'pid' | 'startedAt'> {
+/** Gathers the status of one launcher from beats and /proc. */
+export interface StatusSource {
+  read(): LauncherStatus
+  stop(): void
+}
+
+export interface StatusOptions {
+  primary: Primary
+  meter: CpuMeter
+  sample(pid: number): ProcSample | undefined
+  /** Memory granted to all workers together, in bytes. */
+  memory: number
+  singletons(): PlaceStatus[]
+  warnings?: () => string[]
+  now?: () => number
+  wallClock?: () => number
+}
+
+interface Measured {
+  at: number
+  requestsPerSecond?: number
+  cpu?: number
+  memory?: number
+}
+
+export function createStatus(options: StatusOptions): StatusSource {
+  const { primary, meter, sample, memory, singletons, warnings } = options
+  const { now = () => performance.now(), wallClock = Date.now } = options
+  const measured = new Map<number, Measured>()
+
+  // Rates are measured from beat to beat, not from look to look: two people who look do not disturb each other.
+  const onBeat: Parameters<typeof primary.events.on<'beat'>>[1] = (worker, beat) => {
+    const at = now()
+    const before = measured.get(worker.id)
+    measured.set(worker.id, {
+      at,
+      requestsPerSecond: before ? Math.round((beat.requests * 1_000) / Math.max(1, at - before.at)) : undefined,
+      cpu: meter.look(worker.pid),
+      memory: sample(worker.pid)?.rss,
+    })
+  }
+  const onExit: Parameters<typeof primary.events.on<'exit'>>[1] = (worker) => {
+    measured.delete(worker.id)
+    meter.keep(primary.workers().map((one) => one.pid))
+  }
+  primary.events.on('beat', onBeat)
+  primary.events.on('exit', onExit)
+
+  function row({ slot, role, worker, restarts, replacements, lastExit }: SlotView, count: number): SlotStatus {
+    const base = { slot, role, restarts, replacements, ...(lastExit && { lastExit }) }
+    if (!worker) return { ...base, state: 'gone' }
+    const { beat } = worker
+    const rates = measured.get(worker.id)
+    return {
+      ...base,
+      state: worker.state,
+      id: worker.id,
+      pid: worker.pid,
+      generation: worker.generation,
+      uptime: worker.readyAt === undefined ? 0 : wallClock() - worker.readyAt,
+      ...(beat && {
+        p99: beat.p99,
+        connections: { active: beat.connections - beat.idle, idle: beat.idle },
+        loopDelay: beat.delay,
+        utilization: beat.elu,
+      }),
+      ...(rates && { requestsPerSecond: rates.requestsPerSecond, cpu: rates.cpu, memory: rates.memory }),
+      memoryLimit: Math.floor(memory / Math.max(1, count)),
+    }
+  }
+
   return {
+    read: () => ({
+      id: `${hostname()}:${primary.pid}:${primary.startedAt}`,
+      host: hostname(),
+      name: primary.name,
+      pid: primary.pid,
+      startedAt: primary.startedAt,
+      state: primary.state,
+      ...(primary.reloading && { reloading: primary.reloading }),
+      slots: primary.slots.map((slot) => row(slot, primary.slots.length)),
+      singletons: singletons(),
+      warnings: warnings?.() ?? [],
+    }),
+    stop() {
+      primary.events.off('beat', onBeat)
+      primary.events.off('exit', onExit)
+    },
+  }
+}
+
+/** The status of a process that no launcher runs: a launcher with one slot. */
+export function soloStatus(name: string, singletons: PlaceStatus[]): LauncherStatus {
+  const startedAt = Math.round(performance.timeOrigin)
+  return {
+    id: `${hostname()}:${process.pid}:${startedAt}`,
+    host: hostname(),
+    name,
     pid: process.pid,
-    startedAt: Math.round(performance.timeOrigin),
+    startedAt,
     state: 'running',
     slots: [
       {
-        ...worker,
-        pid: process.pid,
+        slot: 0,
+        role: 'web',
         state: 'ready',
-        uptime: Math.round(performance.now()),
         restarts: 0,
+        replacements: 0,
+        id: 0,
+        pid: process.pid,
+        generation: 0,
+        uptime: Math.round(performance.now()),
         memory: process.memoryUsage.rss(),
       },
     ],
+    singletons,
+    warnings: [],
   }
 }
