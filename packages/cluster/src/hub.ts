@@ -16,6 +16,8 @@ export interface HubCommands {
 }
 
 export interface HubOptions {
+  /** Unique to this run of the launcher. */
+  id: string
   commands: HubCommands
   onError(error: unknown, what: string): void
   /** ms since 1970. */
@@ -32,7 +34,7 @@ export interface Hub {
   readonly places: Places
 }
 
-export function createHub({ commands, onError, wallClock }: HubOptions): Hub {
+export function createHub({ id: hubId, commands, onError, wallClock }: HubOptions): Hub {
   const peers = new Map<number, Peer>()
   const everyone = (): Iterable<Peer> => peers.values()
   const places = createPlaces(wallClock)
@@ -48,6 +50,7 @@ export function createHub({ commands, onError, wallClock }: HubOptions): Hub {
       relayBroadcasts(peer, everyone)
       places.attach(id, peer)
       shared.attach(peer)
+      peer.onCall('cluster.id', () => hubId)
       peer.onCall('cluster.status', () => commands.status())
       peer.onCall('cluster.reload', () => commands.reload())
       peer.onCall('cluster.scale', (to) => commands.scale(to as number | string))

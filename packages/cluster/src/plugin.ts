@@ -1,7 +1,8 @@
-import { addDrainStep, addReadinessCheck, runReadinessChecks } from '@fastify-scale/kit'
+import { randomUUID } from 'node:crypto'
+import { addDrainStep, addReadinessCheck, openConnections, pause, runReadinessChecks } from '@fastify-scale/kit'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { NoLauncherError, NotLoadedError } from './app-errors.ts'
+import { ClusterOptionError, NoLauncherError, NotLoadedError } from './app-errors.ts'
 import { createBroadcasts } from './broadcast.ts'
 import { createPeer, createPortPair, type Peer } from './bus.ts'
 import type { Cluster } from './cluster-api.ts'
@@ -12,6 +13,7 @@ import { findLink, type LauncherLink, type WorkerInfo } from './link.ts'
 import { createMetricsCollector } from './metrics/collect.ts'
 import { countRequests, measureWorker } from './metrics/worker.ts'
 import { resolveOptions, type ResolvedOptions, type ScaleClusterOptions } from './plugin-options.ts'
+import { createRedisBackend, type RedisBackend, STATUS_EVERY } from './redis-backend.ts'
 import { createSharedValues } from './shared.ts'
 import { createSingletons } from './singleton.ts'
 import { type LauncherStatus, soloStatus } from './status.ts'
@@ -56,6 +58,7 @@ async function setUp(app: FastifyInstance, options: ResolvedOptions): Promise<Re
   const log = app.log
   const peer = link ? createPeer(link.port, onBusError) : startSolo(app, onBusError)
   const worker = (): WorkerInfo => link?.worker ?? SOLO
+  let backend: RedisBackend | undefined
 
   function onBusError(error: unknown, name: string): void {
     log.error({ err: error, message: name }, 'cluster message could not be handled')
@@ -96,8 +99,9 @@ async function setUp(app: FastifyInstance, options: ResolvedOptions): Promise<Re
     // When the app is ready, not before: what runs may need what other plugins set up in their own onReady.
     void app.ready().then(
       () => {
-        singletons.start()
-        shared.start()
+        if (backend) singletons.add('fastify-scale:status', (context) => publishStatus(context.signal), true)
+        singletons.start(backend?.leases)
+        shared.start(backend?.store)
       },
       () => undefined,
     )
@@ -111,7 +115,58 @@ async function setUp(app: FastifyInstance, options: ResolvedOptions): Promise<Re
     }
     metrics.stop()
     peer.close()
+    await backend?.close()
   })
+
+  async function ownStatus(): Promise<LauncherStatus> {
+    return (await peer.call('cluster.status')) as LauncherStatus
+  }
+
+  /** One worker of this launcher tells the other machines how it is. */
+  async function publishStatus(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        await backend?.publish(await ownStatus())
+      } catch (error) {
+        log.debug({ err: error }, 'status was not published')
+      }
+      await pause(STATUS_EVERY, signal)
+    }
+  }
+
+  async function status(): Promise<LauncherStatus[]> {
+    const own = await ownStatus()
+    if (!backend) return [own]
+    try {
+      const all = await backend.launchers()
+      return [own, ...all.filter((one) => one.id !== own.id)]
+    } catch (error) {
+      // What we know is better than nothing, and says what it lacks.
+      return [{ ...own, warnings: [...own.warnings, `other launchers are unknown: ${(error as Error).message}`] }]
+    }
+  }
+
+  async function openRedis(context: FastifyInstance, given: ResolvedOptions): Promise<void> {
+    const connections = await openConnections({
+      packageName: '@fastify-scale/cluster',
+      redis: given.redis === true ? undefined : given.redis,
+      host: context as { redis?: unknown },
+      log,
+      fail: (message) => new ClusterOptionError(message),
+    })
+    backend = await createRedisBackend({
+      connections,
+      name: given.name ?? link?.name ?? 'app',
+      owner: String(await peer.call('cluster.id')),
+      lease: given.lease,
+      commandTimeout: given.commandTimeout,
+      onValue: shared.take,
+      // The loss and the return of the connection are logged by the connection itself.
+      onError: (error, what) => log.debug({ err: error }, `redis: ${what}`),
+      onLost: (name) => log.warn({ singleton: name }, `lease of '${name}' was lost, it stops here`),
+    })
+    addReadinessCheck(app, { name: 'cluster: redis', check: backend.ping })
+  }
 
   async function command(name: string, data?: unknown): Promise<void> {
     await peer.call(`cluster.${name}`, data ?? null)
@@ -126,17 +181,18 @@ async function setUp(app: FastifyInstance, options: ResolvedOptions): Promise<Re
       launched: link !== undefined,
       broadcast: broadcasts.broadcast,
       on: broadcasts.on,
-      status: async () => [(await peer.call('cluster.status')) as LauncherStatus],
+      status,
       reload: () => command('reload'),
       scale: (to) => command('scale', to),
       restart: (slot) => command('restart', slot),
       kill: (slot) => command('kill', slot),
-      singleton: singletons.add,
+      singleton: (name, run) => singletons.add(name, run),
       shared: shared.add,
       addMetrics: metrics.add,
     },
-    async join(context, { mount }) {
-      if (mount !== undefined) mountPages(context, peer, mount)
+    async join(context, given) {
+      if (given.redis !== undefined && !backend) await openRedis(context, given)
+      if (given.mount !== undefined) mountPages(context, peer, given.mount)
     },
   }
 }
@@ -154,10 +210,12 @@ function startSolo(app: FastifyInstance, onError: (error: unknown, name: string)
   }
   const metrics = createMetricsCollector({ workers: all })
   const health = createHealth({ state: () => (closing ? 'stopping' : 'running'), workers: all, cacheMs: 0 })
+  const id = randomUUID()
   const hub = createHub({
+    id,
     onError,
     commands: {
-      status: () => soloStatus('app', hub.places.status()),
+      status: () => soloStatus(id, 'app', hub.places.status()),
       reload: refuse,
       scale: refuse,
       restart: refuse,

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { pause } from '@fastify-scale/kit'
 import { type AdminAddress, type AdminServer, startAdminServer } from './health/admin.ts'
 import { createHealth, type HealthWorker } from './health/health.ts'
@@ -35,8 +36,10 @@ export interface Services {
  */
 export async function startServices(primary: Primary, options: ServicesOptions): Promise<Services> {
   const { onError, warnings } = options
+  const id = randomUUID()
 
   const hub = createHub({
+    id,
     onError,
     commands: {
       status: () => status.read(),
@@ -72,6 +75,7 @@ export async function startServices(primary: Primary, options: ServicesOptions):
   })
   const health = createHealth({ state: () => primary.state, workers, warnings })
   const status = createStatus({
+    id,
     primary,
     meter: createCpuMeter(),
     sample: sampleProcess,

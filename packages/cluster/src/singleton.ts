@@ -37,7 +37,8 @@ export interface Leases {
 }
 
 export interface Singletons {
-  add(name: string, run: SingletonFunction): Singleton
+  /** `local`: one in each launcher, also where leases are shared. */
+  add(name: string, run: SingletonFunction, local?: boolean): Singleton
   /** Begins to ask for the places; until then nothing runs. `leases`, where machines share them. */
   start(leases?: Leases): void
   /** Stops all. Resolves when every function has ended. */
@@ -49,6 +50,7 @@ export interface Singletons {
 interface Entry {
   name: string
   run: SingletonFunction
+  local: boolean
   stopped: AbortController
   /** While this worker has the place. */
   tenure?: Promise<void>
@@ -92,7 +94,7 @@ export function createSingletons({ peer, onError, random }: SingletonsOptions): 
     const { name, stopped } = entry
     let failed = false
     try {
-      if (leases) await leases.hold(name, stopped.signal, (context) => run(entry, context))
+      if (leases && !entry.local) await leases.hold(name, stopped.signal, (context) => run(entry, context))
       else await run(entry, { signal: stopped.signal, fencing })
     } catch (error) {
       failed = true
@@ -129,9 +131,9 @@ export function createSingletons({ peer, onError, random }: SingletonsOptions): 
   }
 
   return {
-    add(name, run) {
+    add(name, run, local = false) {
       if (entries.has(name)) throw new NameTakenError(`'${name}' already runs as a singleton of this worker`)
-      const entry: Entry = { name, run, stopped: new AbortController(), running: false, failures: 0, ticket: 0 }
+      const entry: Entry = { name, run, local, stopped: new AbortController(), running: false, failures: 0, ticket: 0 }
       entries.set(name, entry)
       want(entry)
       return {

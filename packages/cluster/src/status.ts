@@ -63,6 +63,7 @@ export interface StatusSource {
 }
 
 export interface StatusOptions {
+  id: string
   primary: Primary
   meter: CpuMeter
   sample(pid: number): ProcSample | undefined
@@ -82,7 +83,7 @@ interface Measured {
 }
 
 export function createStatus(options: StatusOptions): StatusSource {
-  const { primary, meter, sample, memory, singletons, warnings } = options
+  const { id, primary, meter, sample, memory, singletons, warnings } = options
   const { now = () => performance.now(), wallClock = Date.now } = options
   const measured = new Map<number, Measured>()
 
@@ -129,7 +130,7 @@ export function createStatus(options: StatusOptions): StatusSource {
 
   return {
     read: () => ({
-      id: `${hostname()}:${primary.pid}:${primary.startedAt}`,
+      id,
       host: hostname(),
       name: primary.name,
       pid: primary.pid,
@@ -148,14 +149,13 @@ export function createStatus(options: StatusOptions): StatusSource {
 }
 
 /** The status of a process that no launcher runs: a launcher with one slot. */
-export function soloStatus(name: string, singletons: PlaceStatus[]): LauncherStatus {
-  const startedAt = Math.round(performance.timeOrigin)
+export function soloStatus(id: string, name: string, singletons: PlaceStatus[]): LauncherStatus {
   return {
-    id: `${hostname()}:${process.pid}:${startedAt}`,
+    id,
     host: hostname(),
     name,
     pid: process.pid,
-    startedAt,
+    startedAt: Math.round(performance.timeOrigin),
     state: 'running',
     slots: [
       {
