@@ -1,1 +1,8 @@
-export {}
+export { default, default as scaleStorage, type ScaleStorage, type StorageRequest } from './plugin.ts'
+export type { ScaleStorageOptions, UploadDefaults, UploadManyOptions, UploadOptions } from './options.ts'
+export type { StoredFile, UploadProgress, Visibility } from './upload.ts'
+export type { SignedUrlOptions } from './signed-url.ts'
+export type { S3Credentials } from './client.ts'
+export { acceptRawBodies } from './raw-bodies.ts'
+export * from './channels.ts'
+export * from './errors.ts'

@@ -1,0 +1,293 @@
+import type { MultipartFile } from '@fastify/multipart'
+import { type Duration, type Size, checkKnown, parseDuration, parseInteger, parseSize } from '@fastify-scale/kit'
+import type { S3Credentials } from './client.ts'
+import { StorageOptionError } from './errors.ts'
+import { isPrefix } from './keys.ts'
+import type { StoredFile, UploadPlan, UploadProgress, Visibility } from './upload.ts'
+
+/** What can be set for all uploads, for one route (`config: { storage: … }`) and for one call; the nearest wins. */
+export interface UploadDefaults {
+  /** First part of the key: path segments of letters, digits, `_`, `-`, `.`. Default `'uploads'`. */
+  prefix?: string
+  /** Largest file. Default 25 MB. */
+  maxBytes?: Size
+  /** Types told from the content: `'image/png'`, `'image/*'` (without SVG, which must be named). Default: any. */
+  allowedTypes?: readonly string[]
+  /** `'private'` objects live under `private/` and are read by `signedUrl()`. Default `'public'`. */
+  visibility?: Visibility
+  /** How long the client may send nothing, or less than `minRate`. Default 30 s. */
+  idleTimeout?: Duration
+  /** Bytes per second below which a client counts as idle. 0 to turn off. Default 1 KB. */
+  minRate?: Size
+}
+
+interface UploadCall extends UploadDefaults {
+  /** Called while the file comes in. */
+  onProgress?: (progress: UploadProgress) => void
+  /** Store under `pending/`, where a lifecycle rule removes it after a day unless `completeDirectUpload()` takes it out. */
+  pending?: boolean
+}
+
+/** Options of `upload()` for one file. */
+export interface UploadOptions extends UploadCall {
+  maxFiles?: undefined
+  /** A part that was taken from the form by `request.file()` or `request.parts()`, to store just that. */
+  part?: MultipartFile
+  /**
+   * Saves the URL. Called when the file is in S3 and the form was read to its end; if it throws, the object is removed and the
+   * error passed on, so it must throw only where nothing was saved.
+   */
+  persist?: (file: StoredFile, fields: URLSearchParams) => unknown
+}
+
+/** Options of `upload()` for several files. */
+export interface UploadManyOptions extends UploadCall {
+  /** How many files the form may have. */
+  maxFiles: number
+  part?: undefined
+  /** Saves the URLs, all or none: if it throws, all objects are removed. */
+  persist?: (files: StoredFile[], fields: URLSearchParams) => unknown
+}
+
+export interface ScaleStorageOptions extends UploadDefaults {
+  /** Name of the bucket; it must exist. */
+  bucket: string
+  /** Where the bucket is read from, a CDN or the bucket itself: `https://cdn.example.com`. All URLs are built from it. */
+  publicBaseUrl: string
+  /** Default `'us-east-1'`. */
+  region?: string
+  /** URL of an S3 server other than AWS. */
+  endpoint?: string
+  /** URL under which browsers reach that server, where it differs; for signed URLs and direct uploads. */
+  publicEndpoint?: string
+  /** Default: the AWS SDK's chain (environment, profile, instance role). */
+  credentials?: S3Credentials
+  /** Bucket in the path and not in the host name. Default: true where `endpoint` is set. */
+  forcePathStyle?: boolean
+  /** Set an ACL on each object, for servers where the bucket's policy does not decide who reads. Default false. */
+  acl?: boolean
+  /** How many uploads one process takes at once. Default 16. */
+  maxConcurrentUploads?: number
+  /** How long an upload may wait for a slot before it is refused with 503. Default 0: at once. */
+  slotTimeout?: Duration
+  /** Bytes of one part; memory is `maxConcurrentUploads` x `queueSize` x this. At least 5 MB, the default. */
+  partSize?: Size
+  /** Parts that one upload holds in memory, filling and in flight. Default 2. */
+  queueSize?: number
+  /** For a connection to S3. Default 1 s. */
+  connectionTimeout?: Duration
+  /** For the answer of S3 to one request. Default 10 s. */
+  requestTimeout?: Duration
+  /** How often one request to S3 is tried. Default 3. */
+  maxAttempts?: number
+  /** How long the rest of a refused body is read and dropped so that the client sees the answer. Default 1 s. */
+  drainTimeout?: Duration
+  /** Register @fastify/multipart where it is not there yet. Default true; false to register it yourself, in any context. */
+  multipart?: boolean
+  /** Name of the decorator, and of the key in a route's `config`. Default `'storage'`. */
+  decorator?: string
+}
+
+/** UploadDefaults, parsed. */
+export interface ResolvedDefaults {
+  prefix: string
+  maxBytes: number
+  allowedTypes?: readonly string[]
+  visibility: Visibility
+  idleTimeout: number
+  minRate: number
+}
+
+export interface ResolvedOptions {
+  bucket: string
+  publicBaseUrl: string
+  region: string
+  endpoint?: string
+  publicEndpoint?: string
+  credentials?: S3Credentials
+  forcePathStyle: boolean
+  acl: boolean
+  maxConcurrentUploads: number
+  slotTimeout: number
+  partSize: number
+  queueSize: number
+  connectionTimeout: number
+  requestTimeout: number
+  maxAttempts: number
+  drainTimeout: number
+  multipart: boolean
+  decorator: string
+  defaults: ResolvedDefaults
+}
+
+const MB = 1_024 ** 2
+/** S3's limit on the number of parts. */
+export const MAX_PARTS = 10_000
+
+const DEFAULT_KEYS = ['prefix', 'maxBytes', 'allowedTypes', 'visibility', 'idleTimeout', 'minRate'] as const
+const CALL_KEYS = [...DEFAULT_KEYS, 'onProgress', 'pending', 'maxFiles', 'part', 'persist']
+const OPTION_KEYS = [
+  ...DEFAULT_KEYS,
+  'bucket',
+  'publicBaseUrl',
+  'region',
+  'endpoint',
+  'publicEndpoint',
+  'credentials',
+  'forcePathStyle',
+  'acl',
+  'maxConcurrentUploads',
+  'slotTimeout',
+  'partSize',
+  'queueSize',
+  'connectionTimeout',
+  'requestTimeout',
+  'maxAttempts',
+  'drainTimeout',
+  'multipart',
+  'decorator',
+]
+
+const fail = (message: string): Error => new StorageOptionError(message)
+
+/** Checks the plugin's options and fills in the defaults. @throws SCALE_STORAGE_OPTION */
+export function resolveOptions(options: ScaleStorageOptions): ResolvedOptions {
+  checkKnown(options, OPTION_KEYS, 'scaleStorage', fail)
+  if (typeof options.bucket !== 'string' || !/^[a-z0-9A-Z][\w.:-]{1,254}$/.test(options.bucket))
+    throw fail("option 'bucket' must be the name of a bucket, for example { bucket: 'photos' }")
+  const partSize = parseSize(options.partSize ?? 5 * MB, { name: 'partSize', min: 5 * MB, max: 5_120 * MB, fail })
+  const defaults = resolveDefaults(pickDefaults(options), {
+    prefix: 'uploads',
+    maxBytes: 25 * MB,
+    visibility: 'public',
+    idleTimeout: 30_000,
+    minRate: 1_024,
+  })
+  checkPartCount(defaults.maxBytes, partSize)
+  return {
+    bucket: options.bucket,
+    publicBaseUrl: baseUrl(options.publicBaseUrl, 'publicBaseUrl'),
+    region: text(options.region ?? 'us-east-1', 'region'),
+    endpoint: options.endpoint === undefined ? undefined : baseUrl(options.endpoint, 'endpoint'),
+    publicEndpoint:
+      options.publicEndpoint === undefined ? undefined : baseUrl(options.publicEndpoint, 'publicEndpoint'),
+    credentials: credentials(options.credentials),
+    forcePathStyle: flag(options.forcePathStyle ?? options.endpoint !== undefined, 'forcePathStyle'),
+    acl: flag(options.acl ?? false, 'acl'),
+    maxConcurrentUploads: parseInteger(options.maxConcurrentUploads ?? 16, { name: 'maxConcurrentUploads', fail }),
+    slotTimeout: parseDuration(options.slotTimeout ?? 0, { name: 'slotTimeout', min: 0, fail }),
+    partSize,
+    queueSize: parseInteger(options.queueSize ?? 2, { name: 'queueSize', max: 100, fail }),
+    connectionTimeout: parseDuration(options.connectionTimeout ?? 1_000, { name: 'connectionTimeout', fail }),
+    requestTimeout: parseDuration(options.requestTimeout ?? 10_000, { name: 'requestTimeout', fail }),
+    maxAttempts: parseInteger(options.maxAttempts ?? 3, { name: 'maxAttempts', max: 10, fail }),
+    drainTimeout: parseDuration(options.drainTimeout ?? 1_000, { name: 'drainTimeout', fail }),
+    multipart: flag(options.multipart ?? true, 'multipart'),
+    decorator: text(options.decorator ?? 'storage', 'decorator'),
+    defaults,
+  }
+}
+
+/** Checks what a route's config or a call sets, on top of what is around it. @throws SCALE_STORAGE_OPTION */
+export function resolveDefaults(options: UploadDefaults, base: ResolvedDefaults): ResolvedDefaults {
+  const prefix = options.prefix ?? base.prefix
+  if (typeof prefix !== 'string' || !isPrefix(prefix))
+    throw fail(
+      "option 'prefix' must be path segments of letters, digits, '_', '-' and '.', like 'avatars' or 'team/docs', and not begin with pending/ or private/",
+    )
+  const visibility = options.visibility ?? base.visibility
+  if (visibility !== 'public' && visibility !== 'private')
+    throw fail("option 'visibility' must be 'public' or 'private'")
+  const allowedTypes = options.allowedTypes ?? base.allowedTypes
+  if (allowedTypes !== undefined && !(Array.isArray(allowedTypes) && allowedTypes.every(isTypePattern)))
+    throw fail("option 'allowedTypes' must be a list of types like 'image/png' or 'image/*'")
+  return {
+    prefix,
+    visibility,
+    allowedTypes: allowedTypes === undefined ? undefined : [...allowedTypes],
+    maxBytes: parseSize(options.maxBytes ?? base.maxBytes, { name: 'maxBytes', fail }),
+    idleTimeout: parseDuration(options.idleTimeout ?? base.idleTimeout, {
+      name: 'idleTimeout',
+      max: 2 ** 31 - 1,
+      fail,
+    }),
+    minRate: parseSize(options.minRate ?? base.minRate, { name: 'minRate', min: 0, fail }),
+  }
+}
+
+/** What one call decides. @throws SCALE_STORAGE_OPTION */
+export function resolveCall(
+  options: UploadOptions | UploadManyOptions,
+  base: ResolvedDefaults,
+  partSize: number,
+): { plan: UploadPlan; idleTimeout: number; minRate: number } {
+  checkKnown(options, CALL_KEYS, 'upload()', fail)
+  const own = resolveDefaults(options, base)
+  checkPartCount(own.maxBytes, partSize)
+  if (options.part !== undefined && options.maxFiles !== undefined)
+    throw fail("options 'part' and 'maxFiles' of upload() exclude each other: a part is one file")
+  return {
+    plan: {
+      prefix: own.prefix,
+      maxBytes: own.maxBytes,
+      allowedTypes: own.allowedTypes,
+      visibility: own.visibility,
+      pending: flag(options.pending ?? false, 'pending'),
+      maxFiles: parseInteger(options.maxFiles ?? 1, { name: 'maxFiles', max: 1_000, fail }),
+      onProgress: options.onProgress,
+    },
+    idleTimeout: own.idleTimeout,
+    minRate: own.minRate,
+  }
+}
+
+/** Checks a route's `config`. @throws SCALE_STORAGE_OPTION */
+export function resolveRoute(options: UploadDefaults, base: ResolvedDefaults, url: string): ResolvedDefaults {
+  checkKnown(options, DEFAULT_KEYS, `config.storage of route ${url}`, fail)
+  return resolveDefaults(options, base)
+}
+
+function pickDefaults(options: UploadDefaults): UploadDefaults {
+  return Object.fromEntries(DEFAULT_KEYS.map((key) => [key, options[key]]))
+}
+
+function checkPartCount(maxBytes: number, partSize: number): void {
+  if (maxBytes > partSize * MAX_PARTS)
+    throw fail(
+      `option 'maxBytes' is more than ${MAX_PARTS} parts of 'partSize', which is what S3 allows: make partSize at least ${Math.ceil(maxBytes / MAX_PARTS)}`,
+    )
+}
+
+function isTypePattern(type: unknown): boolean {
+  return typeof type === 'string' && /^(\*|\*\/\*|[a-z0-9.+-]+\/(\*|[a-z0-9.+-]+))$/.test(type)
+}
+
+function baseUrl(value: unknown, name: string): string {
+  if (typeof value === 'string' && URL.canParse(value)) {
+    const url = new URL(value)
+    const plain = (url.protocol === 'https:' || url.protocol === 'http:') && !url.username && !url.password
+    if (plain && !url.search && !url.hash) return url.href.replace(/\/+$/, '')
+  }
+  throw fail(
+    `option '${name}' must be an http(s) URL without credentials, query or fragment, for example 'https://cdn.example.com'`,
+  )
+}
+
+function credentials(value: S3Credentials | undefined): S3Credentials | undefined {
+  if (value === undefined || typeof value === 'function') return value
+  // Nothing of the value is shown.
+  const { accessKeyId, secretAccessKey } = value ?? {}
+  if (typeof accessKeyId === 'string' && accessKeyId && typeof secretAccessKey === 'string' && secretAccessKey)
+    return { ...value }
+  throw fail("option 'credentials' must be { accessKeyId, secretAccessKey } or a function that resolves to it")
+}
+
+function text(value: unknown, name: string): string {
+  if (typeof value !== 'string' || value === '') throw fail(`option '${name}' must be a text that is not empty`)
+  return value
+}
+
+function flag(value: unknown, name: string): boolean {
+  if (typeof value !== 'boolean') throw fail(`option '${name}' must be true or false`)
+  return value
+}

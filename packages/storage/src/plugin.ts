@@ -1,0 +1,130 @@
+import { addDrainStep, addReadinessCheck } from '@fastify-scale/kit'
+import multipart from '@fastify/multipart'
+import type { FastifyBaseLogger, FastifyInstance, FastifyPluginAsync } from 'fastify'
+import fp from 'fastify-plugin'
+import { createRequestDrains } from './drain-request.ts'
+import {
+  type ResolvedDefaults,
+  type ScaleStorageOptions,
+  type UploadDefaults,
+  type UploadManyOptions,
+  type UploadOptions,
+  resolveOptions,
+  resolveRoute,
+} from './options.ts'
+import type { UploadRequest } from './request.ts'
+import type { SignedUrlOptions } from './signed-url.ts'
+import { createStorage } from './storage.ts'
+import type { StoredFile } from './upload.ts'
+
+/** `fastify.storage`. */
+export interface ScaleStorage {
+  /**
+   * Stores the file of a request in S3 and returns its URL: a multipart form with one file, or a raw body where
+   * `acceptRawBodies()` was called. Call it after you have decided that the user may upload.
+   *
+   * @throws 400 `SCALE_STORAGE_NO_FILE`, `_MALFORMED`, `_CLIENT_ABORTED`; 408 `_CLIENT_TIMEOUT`; 413 `_TOO_LARGE`,
+   * `_TOO_MANY_FILES`, `_TOO_MANY_PARTS`; 415 `_TYPE_NOT_ALLOWED`, `_NOT_AN_UPLOAD`; 503 with Retry-After `_BUSY`,
+   * `_UNAVAILABLE`, `_CLOSING`; and whatever `persist` throws. Nothing is left in S3 then.
+   */
+  upload(request: StorageRequest, options?: UploadOptions): Promise<StoredFile>
+  /** Stores all files of a form, up to `maxFiles`: all of them or none. */
+  upload(request: StorageRequest, options: UploadManyOptions): Promise<StoredFile[]>
+  /** The public URL of a key. */
+  url(key: string): string
+  /**
+   * Removes an object; one that is not there is no error.
+   * @throws `SCALE_STORAGE_FOREIGN_URL` (400) for a URL or key that this storage did not make, `SCALE_STORAGE_UNAVAILABLE` (503)
+   */
+  delete(urlOrKey: string): Promise<void>
+  /** A URL with which anybody can GET the object for `ttl`; for private objects. It is a secret. */
+  signedUrl(urlOrKey: string, options?: SignedUrlOptions): Promise<string>
+}
+
+/** What is used of a Fastify request; any `FastifyRequest`, whatever its type parameters. */
+export interface StorageRequest extends UploadRequest {
+  readonly log: FastifyBaseLogger
+  readonly routeOptions: { readonly config: object }
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    storage: ScaleStorage
+  }
+  interface FastifyContextConfig {
+    /** Defaults for the uploads of this route. */
+    storage?: UploadDefaults
+  }
+}
+
+async function scaleStorage(fastify: FastifyInstance, options: ScaleStorageOptions): Promise<void> {
+  const resolved = resolveOptions(options)
+  const { decorator } = resolved
+  const engine = createStorage(resolved, fastify.log)
+  const drains = createRequestDrains(resolved.drainTimeout)
+  const routes = new WeakMap<object, ResolvedDefaults>()
+
+  if (resolved.multipart && !fastify.hasContentTypeParser('multipart/form-data')) await fastify.register(multipart)
+
+  function routeDefaults(config: object): ResolvedDefaults {
+    const own = (config as Record<string, UploadDefaults | undefined>)[decorator]
+    if (own === undefined) return resolved.defaults
+    let known = routes.get(own)
+    if (!known) {
+      known = resolveRoute(own, resolved.defaults, String((config as { url?: unknown }).url))
+      routes.set(own, known)
+    }
+    return known
+  }
+
+  function upload(request: StorageRequest, options?: UploadOptions): Promise<StoredFile>
+  function upload(request: StorageRequest, options: UploadManyOptions): Promise<StoredFile[]>
+  async function upload(
+    request: StorageRequest,
+    options: UploadOptions | UploadManyOptions = {},
+  ): Promise<StoredFile | StoredFile[]> {
+    try {
+      const files = await engine.upload(request, options, routeDefaults(request.routeOptions.config), request.log)
+      return options.maxFiles === undefined ? (files[0] as StoredFile) : files
+    } catch (error) {
+      drains.drain(request.raw)
+      throw error
+    }
+  }
+
+  const storage: ScaleStorage = {
+    upload,
+    url: (key) => engine.urls.url(key),
+    delete: (urlOrKey) => engine.delete(urlOrKey),
+    signedUrl: (urlOrKey, signOptions) => engine.signedUrl(urlOrKey, signOptions),
+  }
+  fastify.decorate(decorator, storage as FastifyInstance['storage'])
+
+  // A wrong value in a route's config is found at start, not by the first upload.
+  fastify.addHook('onRoute', function scaleStorageRoute(route) {
+    routeDefaults({ ...route.config, url: route.url })
+  })
+  fastify.addHook('onResponse', function scaleStorageAnswered(request, _reply, done) {
+    drains.answered(request.raw)
+    done()
+  })
+
+  addReadinessCheck(fastify, {
+    name: `${decorator}: bucket`,
+    check: () => engine.check(),
+    timeout: resolved.connectionTimeout + resolved.requestTimeout,
+  })
+  addDrainStep(fastify, { name: `${decorator}: uploads`, run: ({ signal }) => engine.drain(signal) })
+  fastify.addHook('onClose', async function scaleStorageClose() {
+    engine.destroy()
+  })
+}
+
+/**
+ * Uploads that go to S3 and leave only a URL.
+ */
+const plugin: FastifyPluginAsync<ScaleStorageOptions> = fp(scaleStorage, {
+  name: '@fastify-scale/storage',
+  fastify: '5.x',
+})
+export default plugin

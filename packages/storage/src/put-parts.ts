@@ -1,0 +1,148 @@
+import {
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  PutObjectCommand,
+  type S3Client,
+  UploadPartCommand,
+} from '@aws-sdk/client-s3'
+import type { BufferPool } from './buffers.ts'
+import type { NextChunk } from './reader.ts'
+import type { S3Call } from './s3-call.ts'
+
+/** What S3 is told about an object. */
+export interface ObjectParams {
+  Bucket: string
+  Key: string
+  ContentType: string
+  CacheControl?: string
+  ContentDisposition?: string
+  ContentEncoding?: string
+  ACL?: 'public-read' | 'private'
+  Metadata?: Record<string, string>
+}
+
+export interface PutDeps {
+  s3: S3Client
+  call: S3Call
+  pool: BufferPool
+  /** How many part buffers one upload may hold, in filling and in flight. */
+  queueSize: number
+}
+
+/** What may be there in S3 after a failure. Filled in while the upload runs, read when it failed. */
+export interface PutTrace {
+  /** True once a request was sent that could have made something. */
+  touched: boolean
+  uploadId?: string
+}
+
+/**
+ * Stores a body of unknown length: one PutObject where it fits into a part, else a multipart upload. Bytes are copied
+ * once, into part buffers that are used again, and never more than `queueSize` of them: while all are in flight the body is
+ * not read, and TCP holds the client back.
+ *
+ * `stop` ends it: its own failure aborts it too, so that whoever waits for the client or for S3 wakes at once.
+ */
+export async function putParts(
+  deps: PutDeps,
+  params: ObjectParams,
+  next: NextChunk,
+  trace: PutTrace,
+  stop: AbortController,
+): Promise<{ etag: string }> {
+  const { s3, call, pool } = deps
+  const { signal } = stop
+  const inFlight = new Set<Promise<void>>()
+  const etags: string[] = []
+  let rest: Buffer | null = null
+
+  /** Fills the buffer; returns how many bytes. Less than its size only at the end of the body. */
+  async function fill(buffer: Buffer): Promise<number> {
+    let filled = 0
+    while (filled < buffer.length) {
+      rest ??= await next()
+      if (rest === null) break
+      const copied = rest.copy(buffer, filled)
+      filled += copied
+      rest = copied < rest.length ? rest.subarray(copied) : null
+    }
+    return filled
+  }
+
+  function send(uploadId: string, partNumber: number, buffer: Buffer, length: number): void {
+    const sending: Promise<void> = call(
+      (options) =>
+        s3.send(
+          new UploadPartCommand({
+            Bucket: params.Bucket,
+            Key: params.Key,
+            UploadId: uploadId,
+            PartNumber: partNumber,
+            Body: buffer.subarray(0, length),
+            ContentLength: length,
+          }),
+          options,
+        ),
+      signal,
+    ).then(
+      ({ ETag }) => {
+        etags[partNumber - 1] = ETag ?? ''
+        pool.give(buffer)
+      },
+      // The buffer of a request that failed may still be read by its socket: it is left to the collector.
+      (error: unknown) => stop.abort(error),
+    )
+    const tracked = sending.finally(() => inFlight.delete(tracked))
+    inFlight.add(tracked)
+  }
+
+  try {
+    const first = pool.take()
+    const length = await fill(first)
+    const more = length === first.length ? (rest ??= await next()) : null
+    signal.throwIfAborted()
+    trace.touched = true
+    if (more === null) {
+      const { ETag } = await call(
+        (options) =>
+          s3.send(new PutObjectCommand({ ...params, Body: first.subarray(0, length), ContentLength: length }), options),
+        signal,
+      )
+      pool.give(first)
+      return { etag: ETag ?? '' }
+    }
+
+    const { UploadId } = await call((options) => s3.send(new CreateMultipartUploadCommand(params), options), signal)
+    const uploadId = UploadId ?? ''
+    trace.uploadId = uploadId
+    let partNumber = 1
+    send(uploadId, partNumber, first, length)
+    while ((rest ??= await next()) !== null) {
+      while (inFlight.size >= deps.queueSize) await Promise.race(inFlight)
+      signal.throwIfAborted()
+      const buffer = pool.take()
+      send(uploadId, ++partNumber, buffer, await fill(buffer))
+    }
+    await Promise.all(inFlight)
+    signal.throwIfAborted()
+    const { ETag } = await call(
+      (options) =>
+        s3.send(
+          new CompleteMultipartUploadCommand({
+            Bucket: params.Bucket,
+            Key: params.Key,
+            UploadId: uploadId,
+            MultipartUpload: { Parts: etags.map((tag, index) => ({ ETag: tag, PartNumber: index + 1 })) },
+          }),
+          options,
+        ),
+      signal,
+    )
+    return { etag: ETag ?? '' }
+  } catch (error) {
+    // The first failure is the cause; what it woke is not.
+    if (!signal.aborted) stop.abort(error)
+    await Promise.all(inFlight)
+    throw signal.reason
+  }
+}

@@ -1,0 +1,76 @@
+import { PutObjectCommand, type S3Client } from '@aws-sdk/client-s3'
+import { Readable } from 'node:stream'
+import type { ObjectParams, PutTrace } from './put-parts.ts'
+import type { NextChunk } from './reader.ts'
+import { timeout, toS3Error } from './s3-call.ts'
+
+/** S3's limit for one PutObject: 5 GB. */
+export const MAX_PUT_BYTES: number = 5 * 1_024 ** 3
+
+export interface StreamDeps {
+  s3: S3Client
+  /** How long S3 may take to accept bytes, or to answer when it has them all, in ms. */
+  requestTimeout: number
+}
+
+/**
+ * Stores a body of known length as one PutObject, straight through: nothing is collected and nothing can be repeated, so a
+ * failure of S3 is the client's to repeat. S3's time runs only while S3 is waited for; a slow client costs it nothing.
+ */
+export async function putStream(
+  deps: StreamDeps,
+  params: ObjectParams,
+  next: NextChunk,
+  length: number,
+  trace: PutTrace,
+  stop: AbortController,
+): Promise<{ etag: string }> {
+  const { signal } = stop
+  let watchdog: NodeJS.Timeout | undefined
+  const waitingForS3 = (): void => {
+    clearTimeout(watchdog)
+    watchdog = setTimeout(() => stop.abort(timeout()), deps.requestTimeout)
+  }
+  const body = new Readable({
+    highWaterMark: 256 * 1_024,
+    read() {
+      clearTimeout(watchdog)
+      next().then(
+        (chunk) => {
+          waitingForS3()
+          body.push(chunk)
+        },
+        (error: unknown) => stop.abort(error),
+      )
+    },
+  })
+  // The SDK does not listen before it sends.
+  body.on('error', () => {})
+  const sent = new AbortController()
+  const onAbort = (): void => sent.abort()
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    signal.throwIfAborted()
+    trace.touched = true
+    waitingForS3()
+    const aborted = new Promise<never>((_resolve, reject) => {
+      sent.signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
+    })
+    const { ETag } = await Promise.race([
+      deps.s3.send(new PutObjectCommand({ ...params, Body: body, ContentLength: length }), {
+        abortSignal: sent.signal,
+        // 0 would mean the client's own: the watchdog is stricter, and it does not count a slow client's time.
+        requestTimeout: 2 ** 31 - 1,
+      }),
+      aborted,
+    ])
+    return { etag: ETag ?? '' }
+  } catch (error) {
+    if (!signal.aborted) stop.abort(toS3Error(error))
+    throw signal.reason
+  } finally {
+    clearTimeout(watchdog)
+    signal.removeEventListener('abort', onAbort)
+    body.destroy()
+  }
+}

@@ -1,0 +1,207 @@
+import { randomBytes } from 'node:crypto'
+import { DeleteObjectCommand } from '@aws-sdk/client-s3'
+import { createBufferPool } from './buffers.ts'
+import { uploadFailed, uploadRefused, uploadStored } from './channels.ts'
+import { type Cleanup, createCleanup } from './cleanup.ts'
+import { type Clients, createClients } from './client.ts'
+import { ClientAbortedError, ClosingError, withRetryAfter } from './errors.ts'
+import {
+  type ResolvedDefaults,
+  type ResolvedOptions,
+  type UploadManyOptions,
+  type UploadOptions,
+  resolveCall,
+} from './options.ts'
+import { createPatience } from './patience.ts'
+import { checkBucket } from './readiness.ts'
+import { type UploadRequest, sourceOf } from './request.ts'
+import { type S3Call, S3Error, createS3Call, unavailable } from './s3-call.ts'
+import { type SignedUrlOptions, signedGet } from './signed-url.ts'
+import { type Slots, createSlots } from './slots.ts'
+import { type StoredFile, type UploadDeps, uploadAll } from './upload.ts'
+import { type Urls, createUrls } from './urls.ts'
+
+/** What is used of a pino-like logger. */
+export interface StorageLog {
+  warn(details: object, message: string): void
+  error(details: object, message: string): void
+}
+
+/** The engine behind the plugin; knows nothing of Fastify. */
+export interface StorageEngine {
+  readonly urls: Urls
+  readonly slots: Slots
+  readonly clients: Clients
+  readonly call: S3Call
+  readonly cleanup: Cleanup
+  readonly deps: UploadDeps
+  /** Uploads that are not answered yet. */
+  readonly active: number
+  upload(
+    request: UploadRequest,
+    options: UploadOptions | UploadManyOptions,
+    defaults: ResolvedDefaults,
+    log: StorageLog,
+  ): Promise<StoredFile[]>
+  delete(urlOrKey: string): Promise<void>
+  signedUrl(urlOrKey: string, options?: SignedUrlOptions): Promise<string>
+  check(): Promise<void>
+  /** Runs an S3 request for a caller: its failure becomes a 503 that tells nothing, and a log line that tells why. */
+  forCaller<T>(what: string, work: () => Promise<T>): Promise<T>
+  /** Waits until no upload runs; on the signal ends those that still do. */
+  drain(signal: AbortSignal): Promise<void>
+  destroy(): void
+}
+
+export function createStorage(options: ResolvedOptions, log: StorageLog): StorageEngine {
+  const { bucket, requestTimeout, connectionTimeout, maxAttempts, maxConcurrentUploads, queueSize } = options
+  const clients = createClients({ ...options, maxSockets: Math.max(50, maxConcurrentUploads * queueSize * 2) })
+  const { s3, presign } = clients
+  const call = createS3Call((requestTimeout + connectionTimeout) * maxAttempts + 1_000)
+  const urls = createUrls(options.publicBaseUrl)
+  const pool = createBufferPool(options.partSize)
+  const slots = createSlots(maxConcurrentUploads, options.slotTimeout, (active) =>
+    uploadRefused.publish(() => ({ active })),
+  )
+  const cleanup = createCleanup({
+    s3,
+    call,
+    bucket,
+    answerWithin: 1_000,
+    secondLook: Math.min(requestTimeout, 10_000),
+    giveUpAfter: 300_000,
+    onLeftBehind: (key, reason) =>
+      log.warn(
+        { key, reason },
+        'storage: what an upload left could not be removed; the lifecycle rule or a sweep will',
+      ),
+  })
+  const deps: UploadDeps = {
+    s3,
+    call,
+    bucket,
+    urls,
+    pool,
+    queueSize,
+    requestTimeout,
+    cleanup,
+    acl: options.acl,
+    now: Date.now,
+    random: () => randomBytes(16),
+  }
+  /** The ends of all uploads that run, and their stops. */
+  const running = new Map<Promise<unknown>, AbortController>()
+  let closing = false
+
+  async function runUpload(
+    request: UploadRequest,
+    callOptions: UploadOptions | UploadManyOptions,
+    defaults: ResolvedDefaults,
+    uploadLog: StorageLog,
+    stop: AbortController,
+  ): Promise<StoredFile[]> {
+    const { plan, idleTimeout, minRate } = resolveCall(callOptions, defaults, options.partSize)
+    const start = performance.now()
+    const onClose = (): void => {
+      if (!request.raw.complete) stop.abort(new ClientAbortedError('the client went away before the upload was whole'))
+    }
+    request.raw.once('close', onClose)
+    let release: (() => void) | undefined
+    const freeSlot = (): void => {
+      release?.()
+      release = undefined
+      if (slots.active === 0) pool.trim()
+    }
+    try {
+      if (closing) throw withRetryAfter(new ClosingError('the server is closing, try again'), 1)
+      if (request.raw.destroyed) onClose()
+      release = await slots.take(stop.signal)
+      const patience = createPatience({ idleTimeout, minRate, signal: stop.signal })
+      const source = sourceOf(request, { ...plan, part: callOptions.part }, patience)
+      const files = await uploadAll(
+        deps,
+        plan,
+        source,
+        stop,
+        async (stored, fields) => {
+          if (callOptions.maxFiles === undefined) await callOptions.persist?.(stored[0] as StoredFile, fields)
+          else await callOptions.persist?.(stored, fields)
+        },
+        freeSlot,
+      )
+      for (const { key, size, contentType } of files)
+        uploadStored.publish(() => ({ key, size, contentType, ms: performance.now() - start }))
+      return files
+    } catch (error) {
+      const code = (error as { code?: unknown } | null)?.code
+      uploadFailed.publish(() => ({ code: String(code), ms: performance.now() - start }))
+      throw error instanceof S3Error ? translate(error, 'upload', uploadLog) : error
+    } finally {
+      freeSlot()
+      request.raw.off('close', onClose)
+    }
+  }
+
+  /** What S3 and the SDK throw stays here: only names go to the log, and nothing to the client. */
+  function translate(error: S3Error, what: string, to: StorageLog): Error {
+    to.error({ s3: error.failure, bucket }, `storage: ${what} failed`)
+    return unavailable()
+  }
+
+  async function forCaller<T>(what: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work()
+    } catch (error) {
+      throw error instanceof S3Error ? translate(error, what, log) : error
+    }
+  }
+
+  return {
+    urls,
+    slots,
+    clients,
+    call,
+    cleanup,
+    deps,
+    forCaller,
+    get active() {
+      return running.size
+    },
+    upload(request, callOptions, defaults, uploadLog) {
+      const stop = new AbortController()
+      const work = runUpload(request, callOptions, defaults, uploadLog, stop)
+      const tracked = work.then(
+        () => {},
+        () => {},
+      )
+      running.set(tracked, stop)
+      void tracked.then(() => running.delete(tracked))
+      return work
+    },
+    async delete(urlOrKey) {
+      const key = urls.keyOf(urlOrKey)
+      await forCaller('delete', () => call((o) => s3.send(new DeleteObjectCommand({ Bucket: bucket, Key: key }), o)))
+    },
+    async signedUrl(urlOrKey, signOptions) {
+      const key = urls.keyOf(urlOrKey)
+      return forCaller('signing a URL', () => signedGet(presign, bucket, key, signOptions))
+    },
+    check: () => checkBucket(s3, call, bucket, options.endpoint ?? `AWS ${options.region}`),
+    async drain(signal) {
+      const onAbort = (): void => {
+        closing = true
+        for (const stop of running.values())
+          stop.abort(withRetryAfter(new ClosingError('the server is closing, try again'), 1))
+      }
+      if (signal.aborted) onAbort()
+      signal.addEventListener('abort', onAbort, { once: true })
+      while (running.size > 0) await Promise.all(running.keys())
+      await cleanup.close(signal)
+      signal.removeEventListener('abort', onAbort)
+    },
+    destroy() {
+      closing = true
+      clients.destroy()
+    },
+  }
+}
