@@ -1,1 +1,9 @@
-export {}
+export * from './channels.ts'
+export * from './errors.ts'
+export type { AuthorizeRoom, Authenticate, Credentials, LimitOptions, RealtimeOptions, RoomOptions } from './options.ts'
+export { default, scaleRealtime } from './plugin.ts'
+export type { PresenceMember } from './presence.ts'
+export type { AuthCode, CloseCode, JoinRefusal, JoinReply, JoinRequest, Position, TokenReply } from './protocol.ts'
+export type { PublishOptions, PublishResult, Realtime, RealtimeStats } from './realtime.ts'
+export type { DisconnectTarget } from './sessions.ts'
+export type * from './types.ts'

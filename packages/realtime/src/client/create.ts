@@ -1,0 +1,205 @@
+import { type ManagerOptions, type Socket, type SocketOptions, io } from 'socket.io-client'
+import {
+  type AuthCode,
+  type CloseCode,
+  type JoinRefusal,
+  type TokenReply,
+  CLOSE,
+  GAP,
+  RECONNECT,
+  TOKEN,
+  TOKEN_EXPIRING,
+} from '../protocol.ts'
+import { type RawClientSocket, ClientRooms } from './rooms.ts'
+
+/**
+ * Why a token is asked for: `connect`: a cached one will do. `expiring`, `expired` and `invalid`: the last one is at its
+ * end or was refused, so fetch another.
+ */
+export type TokenReason = 'connect' | 'expiring' | 'expired' | 'invalid'
+
+export interface RealtimeClientOptions {
+  /** Gives the access token. Null, or no `getToken`: none is sent (cookies are). Rejecting counts as a failed attempt. */
+  getToken?: (reason: TokenReason) => string | null | Promise<string | null>
+  /** The server's `path` option. Default `'/socket.io'`. */
+  path?: string
+  /** Further options of socket.io-client. */
+  socket?: Partial<Omit<ManagerOptions & SocketOptions, 'transports' | 'auth' | 'path' | 'upgrade'>>
+}
+
+type EventsMap = Record<string, (...args: never[]) => void>
+/** As socket.io-client takes it, so that interfaces without an index signature fit. */
+type Events<T> = { [K in keyof T]: T[K] extends (...args: infer Args) => void ? (...args: Args) => void : never }
+
+/** A socket.io-client socket that stays in its rooms and in their order. */
+export type RealtimeClient<S2C, C2S> = Socket<Events<S2C>, Events<C2S>> & RealtimeMethods
+
+export interface RealtimeMethods {
+  /**
+   * Joins a room, and again after every reconnect, until `leave`. Resolves when it was joined the first time; rejects
+   * with code `SCALE_REALTIME_JOIN_DENIED`, `…_INVALID` or `…_LIMIT`. While the server can't say it goes on asking.
+   */
+  join(room: string): Promise<void>
+  leave(room: string): void
+  /** Names of the rooms that were joined and not left. */
+  joined(): string[]
+  /** How far this client is in a room with history: of the last message that it was given. */
+  position(room: string): { epoch: string; seq: number } | undefined
+  /** Called when messages of a room with history are lost for this client: load what you show anew. */
+  onResync(listener: (room: string) => void): () => void
+  /** Called when messages of plain rooms may have been missed: after a lost connection, here or at the server. */
+  onGap(listener: () => void): () => void
+  /** Called when a room that was joined may not be any more. */
+  onDenied(listener: (room: string, code: JoinRefusal) => void): () => void
+  /** Called when the server has ended the session for good, with its reason; nothing more is tried until `connect()`. */
+  onEnded(listener: (code: CloseCode | AuthCode) => void): () => void
+}
+
+const RETRY_MS = 500
+const RETRY_MAX_MS = 15_000
+
+/**
+ * Connects by websocket, fetches and refreshes tokens, comes back after a lost connection, into the same rooms, and in
+ * those with history without missing a message, seeing one twice or in another order. For browsers and Node.js.
+ *
+ * @param url where the server is: `''` or `'/'` for the page's own host, `'https://api.example.com'`, with a path for a
+ *   namespace
+ */
+export function createRealtimeClient<S2C = EventsMap, C2S = EventsMap>(
+  url: string,
+  options: RealtimeClientOptions = {},
+): RealtimeClient<S2C, C2S> {
+  const { getToken } = options
+  let reason: TokenReason = 'connect'
+  const socket = io(url, {
+    reconnectionDelay: 200,
+    reconnectionDelayMax: 5_000,
+    ...options.socket,
+    ...(options.path === undefined ? {} : { path: options.path }),
+    transports: ['websocket'],
+    auth: (send: (auth: object) => void) => {
+      if (!getToken) return send({})
+      void askToken(reason).then(
+        (token) => send(token === null ? {} : { token }),
+        // Without a token the attempt is lost: the connection is closed, and made again after a while.
+        () => socket.io.engine.close(),
+      )
+    },
+  }) as unknown as RealtimeClient<S2C, C2S>
+  const raw = socket as unknown as RawClientSocket
+
+  async function askToken(why: TokenReason): Promise<string | null> {
+    return getToken ? getToken(why) : null
+  }
+
+  const resync = new Set<(room: string) => void>()
+  const gap = new Set<() => void>()
+  const denied = new Set<(room: string, code: JoinRefusal) => void>()
+  const ended = new Set<(code: CloseCode | AuthCode) => void>()
+  const rooms = new ClientRooms({
+    socket: raw,
+    onResync: (room) => call(resync, room),
+    onDenied: (room, code) => call(denied, room, code),
+  })
+
+  let failures = 0
+  let retry: ReturnType<typeof setTimeout> | undefined
+  let closed: CloseCode | undefined
+  let connectedBefore = false
+  const { reconnectionDelay = 200 } = options.socket ?? {}
+
+  function connectLater(): void {
+    const delay = failures === 0 ? 0 : Math.min(RETRY_MAX_MS, RETRY_MS * 2 ** failures) * (0.5 + Math.random() / 2)
+    failures++
+    clearTimeout(retry)
+    retry = setTimeout(() => socket.connect(), delay)
+  }
+
+  function end(code: CloseCode | AuthCode): void {
+    failures = 0
+    call(ended, code)
+  }
+
+  raw.on('connect', () => {
+    reason = 'connect'
+    failures = 0
+    closed = undefined
+    clearTimeout(retry)
+    socket.io.reconnectionDelay(reconnectionDelay)
+    if (connectedBefore) call(gap)
+    connectedBefore = true
+  })
+  raw.on('connect_error', (error: Error & { data?: { code?: AuthCode } }) => {
+    // Without a code it is a lost connection, which socket.io-client tries again by itself.
+    const code = error.data?.code
+    if (code === undefined) return
+    const refused = reason
+    if (code === 'TOKEN_EXPIRED' && getToken) {
+      reason = 'expired'
+      connectLater()
+    } else if (code === 'TOKEN_INVALID' && getToken && refused === 'connect') {
+      reason = 'invalid'
+      connectLater()
+    } else if (code === 'AUTH_UNAVAILABLE') {
+      failures = Math.max(failures, 1)
+      connectLater()
+    } else {
+      reason = 'connect'
+      end(code)
+    }
+  })
+  raw.on(CLOSE, ({ code }: { code: CloseCode }) => {
+    closed = code
+  })
+  raw.on('disconnect', (why: string) => {
+    if (why === 'io client disconnect') return clearTimeout(retry)
+    if (why !== 'io server disconnect') return
+    const code = closed ?? 'DISCONNECTED'
+    closed = undefined
+    if (code === 'TOKEN_EXPIRED' && getToken) {
+      reason = 'expired'
+      connectLater()
+    } else {
+      end(code)
+    }
+  })
+  raw.on(TOKEN_EXPIRING, () => void refresh())
+  raw.on(RECONNECT, ({ delay }: { delay: number }) => {
+    // Back to the usual delay at the next 'connect'.
+    socket.io.reconnectionDelay(Math.max(1, delay))
+  })
+  raw.on(GAP, () => call(gap))
+
+  async function refresh(): Promise<void> {
+    if (!getToken) return
+    try {
+      const token = await askToken('expiring')
+      if (token === null || !raw.connected)
+        return // A refusal changes nothing: at the end of the old token the server closes, and a new connection asks anew.
+      ;(await raw.timeout(10_000).emitWithAck(TOKEN, token)) as TokenReply
+    } catch {
+      // As above.
+    }
+  }
+
+  const methods: RealtimeMethods = {
+    join: (room) => rooms.join(room),
+    leave: (room) => rooms.leave(room),
+    joined: () => rooms.names(),
+    position: (room) => rooms.position(room),
+    onResync: (listener) => add(resync, listener),
+    onGap: (listener) => add(gap, listener),
+    onDenied: (listener) => add(denied, listener),
+    onEnded: (listener) => add(ended, listener),
+  }
+  return Object.assign(socket, methods)
+}
+
+function add<T>(set: Set<T>, listener: T): () => void {
+  set.add(listener)
+  return () => void set.delete(listener)
+}
+
+function call<Args extends unknown[]>(set: Set<(...args: Args) => void>, ...args: Args): void {
+  for (const listener of set) listener(...args)
+}

@@ -1,0 +1,198 @@
+import {
+  type JoinRefusal,
+  type JoinReply,
+  type JoinRequest,
+  type Position,
+  JOIN,
+  LEAVE,
+  MAX_JOINS,
+  RESYNC,
+  isPosition,
+} from '../protocol.ts'
+import { joinError } from './errors.ts'
+import { Tracker } from './tracker.ts'
+
+/** The part of a socket.io-client socket that is used here. */
+export interface RawClientSocket {
+  connected: boolean
+  on(event: string, listener: (...args: never[]) => void): unknown
+  timeout(ms: number): { emitWithAck(event: string, ...args: unknown[]): Promise<unknown> }
+  emit(event: string, ...args: unknown[]): unknown
+  /** Where every event enters, before its listeners. */
+  onevent(packet: { data?: unknown[] }): void
+}
+
+export interface ClientRoomsOptions {
+  socket: RawClientSocket
+  onResync: (room: string) => void
+  /** A room that was joined may not be any more. */
+  onDenied: (room: string, code: JoinRefusal) => void
+  random?: () => number
+}
+
+interface Room {
+  joined: boolean
+  waiting: { resolve: () => void; reject: (error: Error) => void }[]
+}
+
+/** How long one join may take, in ms. */
+const JOIN_MS = 10_000
+const RETRY_MS = 500
+const RETRY_MAX_MS = 10_000
+
+/** Keeps the rooms that a client is in over lost connections, and its place in those with history. */
+export class ClientRooms {
+  readonly #options: ClientRoomsOptions
+  readonly #socket: RawClientSocket
+  readonly #tracker = new Tracker()
+  readonly #rooms = new Map<string, Room>()
+  /** To be asked for in the next batch. */
+  readonly #pending = new Set<string>()
+  #scheduled = false
+  #connection = 0
+  #failures = 0
+  #retry: ReturnType<typeof setTimeout> | undefined
+
+  constructor(options: ClientRoomsOptions) {
+    this.#options = options
+    this.#socket = options.socket
+    const onevent = this.#socket.onevent.bind(this.#socket)
+    this.#socket.onevent = (packet) => {
+      const position = packet.data?.at(-1)
+      if (!isPosition(position) || packet.data?.[0] === RESYNC) return onevent(packet)
+      if (this.#accepts(position)) onevent({ ...packet, data: packet.data?.slice(0, -1) })
+    }
+    this.#socket.on(RESYNC, (position: Position) => {
+      if (!this.#rooms.has(position.room)) return
+      this.#tracker.set(position.room, position.epoch, position.seq)
+      this.#options.onResync(position.room)
+    })
+    this.#socket.on('connect', () => {
+      this.#connection++
+      this.#failures = 0
+      for (const [name, room] of this.#rooms) {
+        room.joined = false
+        this.#ask(name)
+      }
+    })
+    this.#socket.on('disconnect', () => clearTimeout(this.#retry))
+  }
+
+  join(name: string): Promise<void> {
+    let room = this.#rooms.get(name)
+    if (!room) this.#rooms.set(name, (room = { joined: false, waiting: [] }))
+    if (room.joined && this.#socket.connected) return Promise.resolve()
+    const { waiting } = room
+    return new Promise((resolve, reject) => {
+      waiting.push({ resolve, reject })
+      this.#ask(name)
+    })
+  }
+
+  leave(name: string): void {
+    const room = this.#rooms.get(name)
+    if (!room) return
+    this.#rooms.delete(name)
+    this.#pending.delete(name)
+    this.#tracker.forget(name)
+    for (const { resolve } of room.waiting) resolve()
+    if (this.#socket.connected) this.#socket.emit(LEAVE, [name])
+  }
+
+  names(): string[] {
+    return [...this.#rooms.keys()]
+  }
+
+  position(name: string): { epoch: string; seq: number } | undefined {
+    return this.#tracker.position(name)
+  }
+
+  #accepts(position: Position): boolean {
+    if (!this.#rooms.has(position.room)) {
+      // The server made this socket join; nothing to resume, but nothing twice either.
+      return this.#tracker.accept(position) !== 'drop'
+    }
+    switch (this.#tracker.accept(position)) {
+      case 'drop':
+        return false
+      case 'gap':
+        this.#ask(position.room)
+        return false
+      case 'resync':
+        this.#options.onResync(position.room)
+        return true
+      case 'deliver':
+        return true
+    }
+  }
+
+  /** All that are asked for in one turn go together. */
+  #ask(name: string): void {
+    this.#pending.add(name)
+    if (this.#scheduled || !this.#socket.connected) return
+    this.#scheduled = true
+    queueMicrotask(() => {
+      this.#scheduled = false
+      if (!this.#socket.connected) return
+      const names = [...this.#pending]
+      this.#pending.clear()
+      for (let i = 0; i < names.length; i += MAX_JOINS) void this.#joinBatch(names.slice(i, i + MAX_JOINS))
+    })
+  }
+
+  async #joinBatch(names: string[]): Promise<void> {
+    const connection = this.#connection
+    const requests: JoinRequest[] = names.map((room) => ({ room, ...this.#tracker.position(room) }))
+    let replies: JoinReply[]
+    try {
+      replies = (await this.#socket.timeout(JOIN_MS).emitWithAck(JOIN, requests)) as JoinReply[]
+    } catch {
+      replies = []
+    }
+    if (connection !== this.#connection || !this.#socket.connected) return
+    let failed = false
+    for (const [i, name] of names.entries()) {
+      const reply = replies[i] ?? { ok: false, code: 'UNAVAILABLE' }
+      const room = this.#rooms.get(name)
+      if (!room) continue
+      if (reply.ok) {
+        if ('epoch' in reply) this.#apply(name, reply)
+        room.joined = true
+        for (const { resolve } of room.waiting.splice(0)) resolve()
+      } else if (reply.code === 'UNAVAILABLE') {
+        failed = true
+        this.#pending.add(name)
+      } else {
+        this.#rooms.delete(name)
+        this.#tracker.forget(name)
+        const { waiting } = room
+        for (const { reject } of waiting) reject(joinError(name, reply.code))
+        if (waiting.length === 0) this.#options.onDenied(name, reply.code)
+      }
+    }
+    if (failed) this.#askAgain()
+    else this.#failures = 0
+  }
+
+  #apply(room: string, { epoch, seq, resync }: { epoch: string; seq: number; resync?: boolean }): void {
+    const had = this.#tracker.position(room)
+    if (resync) {
+      this.#tracker.set(room, epoch, seq)
+      this.#options.onResync(room)
+    } else if (had !== undefined && had.epoch !== epoch) {
+      // Told by an event already, or an answer to a position that is not ours any more.
+      return
+    } else {
+      this.#tracker.advance(room, epoch, seq)
+    }
+  }
+
+  #askAgain(): void {
+    const { random = Math.random } = this.#options
+    const delay = Math.min(RETRY_MAX_MS, RETRY_MS * 2 ** this.#failures++) * (0.5 + random() / 2)
+    clearTimeout(this.#retry)
+    this.#retry = setTimeout(() => {
+      for (const name of this.#pending) this.#ask(name)
+    }, delay)
+  }
+}

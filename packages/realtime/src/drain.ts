@@ -1,0 +1,59 @@
+import type { Duplex } from 'node:stream'
+import { pause } from '@fastify-scale/kit'
+import { drainChannel } from './channels.ts'
+import type { Connection } from './limits.ts'
+
+export interface DrainOptions {
+  /** Engine.IO's connections. */
+  connections: () => Iterable<Connection>
+  /** Tells the clients of a connection that they should come back after `delay` ms. */
+  hint: (connection: Connection, delay: number) => void
+  /** TCP connections, those too that Engine.IO has given up and that have not closed yet. */
+  sockets: ReadonlySet<Duplex>
+  /** Connections closed a second. */
+  rate: number
+  /** How long a closed one may take, in ms. */
+  stragglers: number
+  random?: () => number
+}
+
+/** Time between two portions, in ms. */
+const STEP = 20
+
+/**
+ * Closes every connection within `budget` ms. Closing the connection, and not the Socket.IO sockets, is what makes
+ * clients come back by themselves; spreading it keeps the other processes from being flooded. A peer that does not answer
+ * the close frame would hold its TCP connection for 30 s: it is cut.
+ */
+export async function drainConnections(
+  { connections, hint, sockets, rate, stragglers, random = Math.random }: DrainOptions,
+  budget: number,
+): Promise<void> {
+  const begun = performance.now()
+  const all = shuffle([...connections()], random)
+  const forStragglers = Math.min(stragglers, budget / 3)
+  const spread = Math.max(0, Math.min((all.length / rate) * 1_000, budget - forStragglers - 100))
+  const portion = Math.max(1, Math.ceil(all.length / Math.max(1, spread / STEP)))
+  for (let i = 0; i < all.length; i += portion) {
+    for (const connection of all.slice(i, i + portion)) {
+      if (connection.readyState !== 'open') continue
+      hint(connection, Math.round(random() * 100))
+      connection.close()
+    }
+    if (i + portion < all.length) await pause(STEP)
+  }
+  const total = sockets.size
+  const until = performance.now() + forStragglers
+  while (sockets.size > 0 && performance.now() < until) await pause(STEP)
+  const cut = sockets.size
+  for (const socket of sockets) socket.destroy()
+  drainChannel.publish(() => ({ closed: Math.max(0, total - cut), cut, ms: Math.round(performance.now() - begun) }))
+}
+
+function shuffle<T>(list: T[], random: () => number): T[] {
+  for (let i = list.length - 1; i > 0; i--) {
+    const j = Math.floor(random() * (i + 1))
+    ;[list[i], list[j]] = [list[j] as T, list[i] as T]
+  }
+  return list
+}

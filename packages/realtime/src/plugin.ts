@@ -1,0 +1,274 @@
+import { createServer } from 'node:http'
+import {
+  type Authenticator,
+  addDrainStep,
+  addReadinessCheck,
+  closeBudget,
+  findCapability,
+  openConnections,
+} from '@fastify-scale/kit'
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
+import fp from 'fastify-plugin'
+import { type Namespace, Server } from 'socket.io'
+import { createRedisAdapter } from './adapter.ts'
+import { createOriginReader } from './address.ts'
+import { type Verify, createVerify } from './authentication.ts'
+import { connectChannel, disconnectChannel, gapChannel, refuseChannel } from './channels.ts'
+import { drainConnections } from './drain.ts'
+import { UnavailableError, WebsocketOnlyError } from './errors.ts'
+import { type Connection, createHandshakeLimit, guardConnection } from './limits.ts'
+import { type RealtimeOptions, type ResolvedOptions, fail, resolveOptions } from './options.ts'
+import { GAP, RECONNECT } from './protocol.ts'
+import type { Realtime } from './realtime.ts'
+import { serveJoins } from './rooms.ts'
+import { type RawSocket, Sessions } from './sessions.ts'
+import { takeUpgrades } from './transport.ts'
+import type { RealtimeServer } from './types.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** The Socket.IO server, of @fastify-scale/realtime. */
+    io: RealtimeServer
+    /** Of @fastify-scale/realtime. */
+    realtime: Realtime
+  }
+}
+
+const PACKAGE = '@fastify-scale/realtime'
+/** Asks the other processes to end sockets, over `serverSideEmit`. */
+const DISCONNECT = 'realtime:disconnect'
+
+const plugin: FastifyPluginAsync<RealtimeOptions> = async (fastify, userOptions) => {
+  const options = resolveOptions(userOptions)
+  for (const name of Object.values(options.decorators)) {
+    if (fastify.hasDecorator(name))
+      throw fail(`fastify.${name} is taken already: choose another name with option 'decorators'`)
+  }
+  const path = `${fastify.prefix.replace(/\/$/, '')}${options.path}`
+  const connections =
+    options.adapter === 'none' && options.rooms.length === 0
+      ? undefined
+      : await openConnections({
+          packageName: PACKAGE,
+          redis: options.redis,
+          host: fastify as { redis?: unknown },
+          log: fastify.log,
+          fail,
+        })
+
+  const gapListeners = new Set<(ms: number) => void>()
+  const adapter =
+    options.adapter === 'none' || !connections
+      ? undefined
+      : createRedisAdapter({
+          kind: options.adapter,
+          // What was in flight when the connection broke is not sent again: twice is worse than perhaps not.
+          publisher: connections.patient({ name: 'publisher', overrides: { autoResendUnfulfilledCommands: false } }),
+          follower: connections.follower({
+            name: 'subscriber',
+            overrides: { autoResubscribe: false },
+            clusterOverrides: { shardedSubscribers: options.adapter === 'redis-sharded' },
+          }),
+          channel: connections.keyPrefix + options.channel,
+          pendingPublishes: options.limits.pendingPublishes,
+          onGap(ms) {
+            gapChannel.publish(() => ({ ms: Math.round(ms) }))
+            emitLocal(io, GAP, { ms: Math.round(ms) })
+            for (const listener of gapListeners) listener(ms)
+          },
+        })
+
+  const io: RealtimeServer = new Server({
+    ...options.io,
+    transports: ['websocket'],
+    allowUpgrades: false,
+    serveClient: false,
+    path,
+    maxHttpBufferSize: options.limits.maxPayload,
+    perMessageDeflate: false,
+    pingInterval: options.pingInterval,
+    pingTimeout: options.pingTimeout,
+    connectTimeout: options.connectTimeout,
+    ...(adapter ? { adapter: adapter.adapter } : {}),
+  })
+  // Engine.IO attaches itself to this server, which never listens: it gets its connections from us.
+  io.attach(createServer())
+  const engine = io.engine as unknown as {
+    clients: Record<string, Connection>
+    clientsCount: number
+    handleUpgrade(request: object, socket: object, head: Buffer): void
+    on(event: 'connection', listener: (connection: Connection) => void): void
+  }
+  engine.on('connection', (connection) => guardConnection(connection, options.limits))
+
+  let verify: Verify | undefined
+  const sessions = new Sessions({
+    verify: (credentials) => (verify as Verify)(credentials),
+    tokenWarning: options.tokenWarning,
+  })
+  /** One socket of each connection, to tell its client something. */
+  const hints = new WeakMap<object, RawSocket>()
+  serveNamespaces(io, options, sessions, fastify, hints)
+
+  let draining: Promise<void> | undefined
+  const allowHandshake = createHandshakeLimit(options.limits.handshakes)
+  const transport = takeUpgrades({
+    server: fastify.server,
+    path,
+    originOf: createOriginReader(fastify),
+    admit(_request, { address }) {
+      if (draining || !verify)
+        return {
+          status: 503,
+          code: 'DRAINING',
+          message: 'This process takes no new connections: try again',
+          headers: { 'Retry-After': '1' },
+        }
+      if (!allowHandshake(address))
+        return {
+          status: 429,
+          code: 'TOO_MANY_HANDSHAKES',
+          message: 'Too many connections from this address',
+          headers: { 'Retry-After': '1' },
+        }
+      return undefined
+    },
+    accept: (request, socket, head) => engine.handleUpgrade(request, socket, head),
+  })
+
+  // Long polling is not served, and its clients can read an HTTP answer: `err.context.responseText`.
+  fastify.route({
+    method: ['GET', 'POST'],
+    url: `${options.path}/`,
+    handler: async function scaleRealtimePolling(_request, reply) {
+      void reply.header('Upgrade', 'websocket')
+      throw new WebsocketOnlyError()
+    },
+  })
+
+  const drain = (budget: number): Promise<void> =>
+    (draining ??= drainConnections(
+      {
+        connections: () => Object.values(engine.clients),
+        hint: (connection, delay) => hints.get(connection)?.emit(RECONNECT, { delay }),
+        sockets: transport.sockets,
+        ...options.drain,
+      },
+      budget,
+    ))
+
+  const realtime: Realtime = {
+    publish: (async (room: string, event: string, data: unknown) => {
+      ;(io.to(room) as unknown as Emitter).emit(event, data)
+      return { room, seq: null, epoch: null, duplicate: false }
+    }) as Realtime['publish'],
+    async join(socket, room) {
+      await socket.join(room)
+    },
+    async presence() {
+      throw new UnavailableError('presence is not kept without Redis')
+    },
+    disconnect(target) {
+      sessions.disconnect(target)
+      if (adapter) (io as unknown as { serverSideEmit: Emitter['emit'] }).serverSideEmit(DISCONNECT, target)
+    },
+    onGap(listener) {
+      gapListeners.add(listener)
+      return () => void gapListeners.delete(listener)
+    },
+    drain: (budget = closeBudget(fastify)) => drain(budget),
+    stats: () => ({
+      connections: engine.clientsCount,
+      rooms: 0,
+      dropped: adapter?.dropped ?? 0,
+      draining: draining !== undefined,
+    }),
+  }
+  io.on(DISCONNECT as never, ((target: Parameters<Realtime['disconnect']>[0]) => sessions.disconnect(target)) as never)
+
+  let stopRevocation: (() => void) | undefined
+  fastify.addHook('onReady', async function scaleRealtimeReady() {
+    const authenticator: Authenticator | undefined = findCapability(fastify, 'authenticator')
+    verify = createVerify({ ...options, authenticator, maxAuth: options.limits.maxAuth })
+    stopRevocation = authenticator?.onRevoked((isRevoked) => sessions.revoke(isRevoked))
+  })
+  addReadinessCheck(fastify, {
+    name: 'realtime: redis',
+    check() {
+      if (adapter && !adapter.standing) throw new UnavailableError('not connected to Redis')
+    },
+  })
+  addDrainStep(fastify, { name: 'realtime: sockets', run: ({ budget }) => drain(budget) })
+  fastify.addHook('onClose', async function scaleRealtimeClose() {
+    stopRevocation?.()
+    transport.close()
+    await io.close()
+    for (const socket of transport.sockets) socket.destroy()
+    adapter?.close()
+    await connections?.close()
+  })
+
+  fastify.decorate(options.decorators.io as 'io', io)
+  fastify.decorate(options.decorators.realtime as 'realtime', realtime)
+}
+
+/** Socket.IO on every process, for Fastify. See `RealtimeOptions`. */
+export const scaleRealtime: FastifyPluginAsync<RealtimeOptions> = fp(plugin, { name: PACKAGE, fastify: '5.x' })
+export default scaleRealtime
+
+/** Authenticates and watches the sockets of every namespace, of those too that are made later. */
+function serveNamespaces(
+  io: RealtimeServer,
+  options: ResolvedOptions,
+  sessions: Sessions,
+  fastify: FastifyInstance,
+  hints: WeakMap<object, RawSocket>,
+): void {
+  function serve(namespace: Namespace): void {
+    const name = namespace.name
+    if (options.openNamespaces.has(name)) return
+    const authenticate = async (socket: RawSocket, next: (error?: Error) => void): Promise<void> => {
+      try {
+        await sessions.authenticate(socket)
+      } catch (error) {
+        const { message } = error as Error
+        refuseChannel.publish(() => ({ code: message, address: socket.request.origin.address }))
+        return next(error as Error)
+      }
+      next()
+    }
+    // Before the middlewares of the user's, which a dynamic namespace already has here.
+    ;(namespace as unknown as { _fns: unknown[] })._fns.unshift(authenticate)
+    namespace.on('connection', (userSocket) => {
+      const socket = userSocket as unknown as RawSocket
+      sessions.open(socket)
+      hints.set(userSocket.conn, socket)
+      connectChannel.publish(() => ({ id: socket.id, namespace: name, user: socket.data.user?.sub }))
+      socket.on('disconnect', (reason: string) =>
+        disconnectChannel.publish(() => ({ id: socket.id, namespace: name, reason })),
+      )
+      serveJoins(socket, {
+        limit: options.limits.rooms,
+        authorize: (room) => options.authorizeRoom({ room, user: socket.data.user, socket: userSocket as never }),
+        join: async (_, { room }) => {
+          await socket.join(room)
+          return { ok: true }
+        },
+        leave: (_, room) => void socket.leave(room),
+        isSocketId: (room) => namespace.sockets.has(room),
+        log: fastify.log,
+      })
+    })
+  }
+  serve(io.sockets as unknown as Namespace)
+  io.on('new_namespace', (namespace) => serve(namespace as unknown as Namespace))
+}
+
+/** Emits events of ours, which the user's types do not have. */
+interface Emitter {
+  emit(event: string, ...args: unknown[]): unknown
+}
+
+function emitLocal(io: RealtimeServer, event: string, ...args: unknown[]): void {
+  ;(io.local as unknown as Emitter).emit(event, ...args)
+}

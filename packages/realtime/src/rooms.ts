@@ -1,0 +1,87 @@
+import { type JoinReply, type JoinRequest, JOIN, LEAVE, MAX_JOINS, MAX_ROOM_LENGTH } from './protocol.ts'
+import type { RawSocket } from './sessions.ts'
+
+export interface RoomsOptions {
+  /** Most rooms that one client may join. */
+  limit: number
+  authorize: (room: string, socket: RawSocket) => boolean | Promise<boolean>
+  /** Joins after authorization; rejects where that can't be done now. */
+  join: (socket: RawSocket, request: JoinRequest) => Promise<JoinReply>
+  leave: (socket: RawSocket, room: string) => void
+  /** Whether a socket with this id is in this process. */
+  isSocketId: (room: string) => boolean
+  log: { error(details: object, message: string): void }
+}
+
+/** Lets a client join and leave rooms by itself, as far as it may. */
+export function serveJoins(socket: RawSocket, options: RoomsOptions): void {
+  const { limit, authorize, log } = options
+  /** Joined, or about to be. */
+  const rooms = new Set<string>()
+  /** By room: what was asked last counts. */
+  const latest = new Map<string, symbol>()
+
+  async function joinOne(request: unknown): Promise<JoinReply> {
+    if (!isJoinRequest(request)) return { ok: false, code: 'INVALID' }
+    const { room } = request
+    // A socket's own id is a room too: whoever could join it would read what is sent to that socket alone.
+    if (looksLikeSocketId(room) || options.isSocketId(room)) return { ok: false, code: 'INVALID' }
+    if (!rooms.has(room) && rooms.size >= limit) return { ok: false, code: 'LIMIT' }
+    rooms.add(room)
+    const turn = Symbol(room)
+    latest.set(room, turn)
+    const reply = await attempt(request)
+    if (latest.get(room) === turn) {
+      latest.delete(room)
+      if (!reply.ok && !socket.rooms.has(room)) rooms.delete(room)
+    }
+    return reply
+  }
+
+  async function attempt(request: JoinRequest): Promise<JoinReply> {
+    try {
+      if ((await authorize(request.room, socket)) !== true) {
+        // It may have been allowed before.
+        options.leave(socket, request.room)
+        return { ok: false, code: 'DENIED' }
+      }
+    } catch (error) {
+      log.error({ err: error, room: request.room }, 'authorizeRoom failed')
+      return { ok: false, code: 'UNAVAILABLE' }
+    }
+    // Left, or gone, while that took its time.
+    if (!socket.connected || !rooms.has(request.room)) return { ok: false, code: 'UNAVAILABLE' }
+    try {
+      return await options.join(socket, request)
+    } catch {
+      return { ok: false, code: 'UNAVAILABLE' }
+    }
+  }
+
+  socket.on(JOIN, (requests: unknown, reply: unknown) => {
+    if (typeof reply !== 'function' || !Array.isArray(requests)) return
+    void Promise.all(requests.slice(0, MAX_JOINS).map(joinOne)).then((replies) => reply(replies))
+  })
+  socket.on(LEAVE, (names: unknown, reply: unknown) => {
+    if (!Array.isArray(names)) return
+    for (const room of names.slice(0, MAX_JOINS)) {
+      if (!rooms.delete(room)) continue
+      latest.delete(room)
+      options.leave(socket, room)
+    }
+    if (typeof reply === 'function') reply()
+  })
+}
+
+/** Socket.IO's ids: 15 random bytes in base64url. */
+export function looksLikeSocketId(room: string): boolean {
+  return /^[\w-]{20}$/.test(room)
+}
+
+function isJoinRequest(value: unknown): value is JoinRequest {
+  if (typeof value !== 'object' || value === null) return false
+  const { room, epoch, seq } = value as Partial<JoinRequest>
+  if (typeof room !== 'string' || room === '' || room.length > MAX_ROOM_LENGTH) return false
+  if (epoch === undefined && seq === undefined) return true
+  return typeof epoch === 'string' && epoch.length <= 64 && Number.isSafeInteger(seq) && (seq as number) >= 0
+}

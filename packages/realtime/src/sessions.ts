@@ -1,0 +1,122 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import type { AuthenticatedUser } from '@fastify-scale/kit'
+import { type Verify, HandshakeRefusal, tokenOf } from './authentication.ts'
+import { Expiry } from './expiry.ts'
+import { type CloseCode, type TokenReply, CLOSE, TOKEN, TOKEN_EXPIRING } from './protocol.ts'
+import type { AdmittedRequest } from './transport.ts'
+import type { RealtimeUser } from './types.ts'
+
+/** The part of a Socket.IO socket that is used here; the user's event types do not matter. */
+export interface RawSocket {
+  readonly id: string
+  readonly connected: boolean
+  readonly data: { user?: RealtimeUser }
+  readonly handshake: { auth: Record<string, unknown>; headers: IncomingHttpHeaders }
+  readonly request: AdmittedRequest
+  readonly rooms: ReadonlySet<string>
+  join(room: string): Promise<void> | void
+  leave(room: string): Promise<void> | void
+  emit(event: string, ...args: unknown[]): unknown
+  on(event: string, listener: (...args: never[]) => void): unknown
+  disconnect(close?: boolean): unknown
+}
+
+export interface SessionsOptions {
+  verify: Verify
+  /** ms */
+  tokenWarning: number
+  now?: () => number
+}
+
+/** Whom to disconnect. All that is given must fit. */
+export interface DisconnectTarget {
+  sub?: string
+  sid?: string
+}
+
+/** Who is connected to this process, for how long, and until when. */
+export class Sessions {
+  readonly #options: SessionsOptions
+  readonly #sockets = new Set<RawSocket>()
+
+  constructor(options: SessionsOptions) {
+    this.#options = options
+  }
+
+  /** Checks a handshake and keeps the user in `socket.data`. Rejects with `HandshakeRefusal`. */
+  async authenticate(socket: RawSocket): Promise<void> {
+    const { auth, headers } = socket.handshake
+    const user = await this.#verify(socket, auth, tokenOf(auth, headers))
+    if (user) socket.data.user = user
+  }
+
+  /** Watches a connected socket until it is gone. */
+  open(socket: RawSocket): void {
+    const expiry = new Expiry({
+      warning: this.#options.tokenWarning,
+      onWarning: (exp) => socket.emit(TOKEN_EXPIRING, { exp }),
+      onExpired: () => closeSocket(socket, 'TOKEN_EXPIRED'),
+      now: this.#options.now,
+    })
+    expiry.set(socket.data.user?.exp)
+    this.#sockets.add(socket)
+    let checking = false
+    socket.on(TOKEN, (token: unknown, reply: unknown) => {
+      if (typeof reply !== 'function' || checking) return
+      checking = true
+      void this.#refresh(socket, token, expiry)
+        .then((answer) => reply(answer))
+        .finally(() => (checking = false))
+    })
+    socket.on('disconnect', () => {
+      expiry.clear()
+      this.#sockets.delete(socket)
+    })
+  }
+
+  /** Ends the sockets of revoked users. */
+  revoke(isRevoked: (user: AuthenticatedUser) => boolean): void {
+    for (const socket of this.#sockets) {
+      const { user } = socket.data
+      if (user && isRevoked(user as AuthenticatedUser)) closeSocket(socket, 'TOKEN_REVOKED')
+    }
+  }
+
+  /** Ends the sockets of a user or a session in this process. */
+  disconnect({ sub, sid }: DisconnectTarget): void {
+    for (const socket of this.#sockets) {
+      const { user } = socket.data
+      if (!user || (sub === undefined && sid === undefined)) continue
+      if ((sub === undefined || user.sub === sub) && (sid === undefined || user.sid === sid))
+        closeSocket(socket, 'DISCONNECTED')
+    }
+  }
+
+  async #refresh(socket: RawSocket, token: unknown, expiry: Expiry): Promise<TokenReply> {
+    if (typeof token !== 'string') return { ok: false, code: 'TOKEN_INVALID' }
+    try {
+      const user = await this.#verify(socket, { token }, token)
+      if (!user || user.sub !== socket.data.user?.sub) return { ok: false, code: 'TOKEN_INVALID' }
+      // It may have ended meanwhile; nothing is kept for it then.
+      if (socket.connected) {
+        socket.data.user = user
+        expiry.set(user.exp)
+      }
+      return { ok: true, exp: user.exp }
+    } catch (error) {
+      return { ok: false, code: error instanceof HandshakeRefusal ? error.data.code : 'AUTH_UNAVAILABLE' }
+    }
+  }
+
+  #verify(socket: RawSocket, auth: Record<string, unknown>, token: string | undefined) {
+    const { headers } = socket.handshake
+    const { address, host } = socket.request.origin
+    return this.#options.verify({ token, auth, headers, address, host })
+  }
+}
+
+/** Says why, and ends the whole connection. Clients do not come back by themselves from this. */
+export function closeSocket(socket: RawSocket, code: CloseCode): void {
+  socket.emit(CLOSE, { code })
+  socket.disconnect(true)
+}
