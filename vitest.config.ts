@@ -19,8 +19,8 @@ export default defineConfig({
       .map(
         ([name, root]): TestProjectConfiguration => ({
           // In-process tests run the sources; child processes run what `pnpm build` made.
-          ssr: { resolve: { conditions: ['fastify-scale-source', 'node', 'import', 'module', 'default'] } },
-          resolve: { conditions: ['fastify-scale-source', 'node', 'import', 'module', 'default'] },
+          ssr: { resolve: { conditions: ['fastify-scale-source', 'node'] } },
+          resolve: { conditions: ['fastify-scale-source', 'node'] },
           test: {
             name,
             root,

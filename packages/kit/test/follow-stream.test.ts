@@ -1,5 +1,5 @@
-import { type RedisServer, startRedis, waitFor } from '@fastify-scale/dev-services'
-import { Redis } from 'ioredis'
+import { type RedisServer, faultProxy, startRedis, startRedisCluster, waitFor } from '@fastify-scale/dev-services'
+import { Cluster, Redis } from 'ioredis'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import {
   type Connections,
@@ -177,4 +177,50 @@ test('close ends it at once, twice, and in the middle of a stall', async () => {
   await stream.close()
   expect(performance.now() - start).toBeLessThan(1_000)
   server.thaw()
+})
+
+test('a peer that vanished without a word is given up, and another connection made', async () => {
+  let vanished = false
+  const proxy = await faultProxy({
+    target: server.url,
+    intercept: ({ connection }) => (vanished && connection === 1 ? 'hang' : undefined),
+  })
+  const through = await openConnections({ packageName: '@fastify-scale/kit', redis: proxy.url, host: {}, log })
+  try {
+    await follow({ client: through.follower() }).caughtUp
+    await add(1)
+    await has(1)
+    vanished = true
+    await add(2)
+    await has(2)
+    expect(seen).toEqual(['1', '2'])
+  } finally {
+    await through.close()
+    await proxy.stop()
+  }
+})
+
+test('on a Redis Cluster it follows the node that has the key, and survives the loss of its connections', async () => {
+  const cluster = await startRedisCluster()
+  const client = new Cluster(cluster.urls.slice(0, 1) as string[])
+  const clustered = await openConnections({ packageName: '@fastify-scale/kit', redis: client, host: {}, log })
+  try {
+    expect(clustered.cluster).toBe(true)
+    const command = await clustered.command({ timeout: 2_000 })
+    await follow({ client: clustered.follower() }).caughtUp
+    for (let n = 1; n <= 60; n++) {
+      await command.xadd('s', '*', 'n', n)
+      if (n % 20 !== 0) continue
+      for (const node of client.nodes('master'))
+        await node.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes').catch(() => undefined)
+      // The writer was cut off as well.
+      await waitFor(() => command.xlen('s').then(Boolean, () => false), { timeout: 10_000 })
+    }
+    await has(60)
+    expect(seen).toEqual(numbers(1, 60))
+  } finally {
+    await clustered.close()
+    client.disconnect()
+    await cluster.stop()
+  }
 })
