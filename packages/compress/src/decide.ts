@@ -28,17 +28,17 @@ const IDENTITY: Decision = { vary: true, encoding: 'identity' }
 
 /** Decides whether and how an answer is encoded. Reads nothing but its arguments. */
 export function decide(answer: Answer, options: ResolvedRoute): Decision {
-  const { method, status, header, size } = answer
+  const { method, status, size } = answer
   if (status < 200 || status === 204) return LEAVE
-  const type = header('content-type')
+  const type = answer.header('content-type')
   // A 304 has no content and often no type, but says what the 200 would say (RFC 9110, 15.4.5).
   if (type === undefined ? status !== 304 : !options.compressible(String(type))) return LEAVE
-  if (isNoTransform(header('cache-control'))) return LEAVE
-  const coded = header('content-encoding')
+  if (isNoTransform(answer.header('cache-control'))) return LEAVE
+  const coded = answer.header('content-encoding')
   if (coded !== undefined && coded !== 'identity') return IDENTITY
   // Ranges and digests speak of the bytes as they are.
-  if (status === 206 || header('content-range') !== undefined) return IDENTITY
-  for (const name of ['content-digest', 'content-md5', 'digest']) if (header(name) !== undefined) return IDENTITY
+  if (status === 206 || answer.header('content-range') !== undefined) return IDENTITY
+  for (const name of ['content-digest', 'content-md5', 'digest']) if (answer.header(name) !== undefined) return IDENTITY
 
   const encoding = negotiate(answer.acceptEncoding, options.encodings) as Encoding | 'identity' | null
   // What was done stays done: only reading is answered with a refusal.

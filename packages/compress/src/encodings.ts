@@ -1,4 +1,3 @@
-import { promisify } from 'node:util'
 import zlib from 'node:zlib'
 
 /** Content codings that this package makes (RFC 9110, 8.4.1; RFC 7932; RFC 8878). */
@@ -23,22 +22,21 @@ export const LEVEL_BOUNDS: Readonly<Record<Encoding, readonly [min: number, max:
 /** A compressing stream that can be flushed in the middle. */
 export type Encoder = (zlib.Gzip | zlib.BrotliCompress) & { flush(kind: number, callback?: () => void): void }
 
+type Callback = (error: Error | null, encoded: Buffer) => void
+
 interface Codec {
-  sync(body: Buffer, level: number): Buffer
-  async(body: Buffer, level: number): Promise<Buffer>
-  stream(level: number): Encoder
+  sync: (body: Buffer, level: number) => Buffer
+  async: (body: Buffer, level: number, callback: Callback) => void
+  stream: (level: number) => Encoder
   /** What makes the encoder give out all it holds, so that the receiver can decode all that was written. */
   flushKind: number
 }
 
 const constants = zlib.constants as typeof zlib.constants & Record<string, number>
 
-const gzipAsync = promisify<zlib.InputType, zlib.ZlibOptions, Buffer>(zlib.gzip)
-const brotliAsync = promisify<zlib.InputType, zlib.BrotliOptions, Buffer>(zlib.brotliCompress)
-
 const gzip: Codec = {
   sync: (body, level) => zlib.gzipSync(body, { level }),
-  async: (body, level) => gzipAsync(body, { level }),
+  async: (body, level, callback) => zlib.gzip(body, { level }, callback),
   stream: (level) => zlib.createGzip({ level }),
   flushKind: constants.Z_SYNC_FLUSH,
 }
@@ -53,16 +51,16 @@ const brotliParams = (level: number, size?: number): zlib.BrotliOptions => ({
 })
 const br: Codec = {
   sync: (body, level) => zlib.brotliCompressSync(body, brotliParams(level, body.length)),
-  async: (body, level) => brotliAsync(body, brotliParams(level, body.length)),
+  async: (body, level, callback) => zlib.brotliCompress(body, brotliParams(level, body.length), callback),
   stream: (level) => zlib.createBrotliCompress(brotliParams(level)),
   flushKind: constants.BROTLI_OPERATION_FLUSH,
 }
 
 /** Node.js 22.15, 23.8 and later have these. */
 interface ZstdZlib {
-  zstdCompressSync?(body: Buffer, options: object): Buffer
-  zstdCompress?(body: Buffer, options: object, callback: (error: Error | null, result: Buffer) => void): void
-  createZstdCompress?(options: object): Encoder
+  zstdCompressSync?: (body: Buffer, options: object) => Buffer
+  zstdCompress?: (body: Buffer, options: object, callback: (error: Error | null, result: Buffer) => void) => void
+  createZstdCompress?: (options: object) => Encoder
 }
 
 function zstdCodec(): Codec | undefined {
@@ -71,7 +69,7 @@ function zstdCodec(): Codec | undefined {
   const params = (level: number): object => ({ params: { [constants['ZSTD_c_compressionLevel'] as number]: level } })
   return {
     sync: (body, level) => zstdCompressSync(body, params(level)),
-    async: (body, level) => promisify(zstdCompress)(body, params(level)),
+    async: (body, level, callback) => zstdCompress(body, params(level), callback),
     stream: (level) => createZstdCompress(params(level)),
     flushKind: constants['ZSTD_e_flush'] as number,
   }

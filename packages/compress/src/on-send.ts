@@ -80,12 +80,8 @@ export function createOnSend(route: ResolvedRoute, { syncLimit }: Pick<ResolvedO
       announce(reply, encoding)
       done(null, encoded)
     }
-    if (body.length > syncLimit) {
-      codecOf(encoding)
-        .async(body, level)
-        .then(finish, (error: Error) => done(error))
-      return
-    }
+    if (body.length > syncLimit)
+      return codecOf(encoding).async(body, level, (error, encoded) => (error ? done(error) : finish(encoded)))
     let encoded: Buffer
     try {
       encoded = codecOf(encoding).sync(body, level)

@@ -1,4 +1,4 @@
-import { type Size, checkKnown, parseInteger, parseSize } from '@fastify-scale/kit'
+import { type Size, checkKnown, parseInteger, parseSize, show } from '@fastify-scale/kit'
 import { isCompressible } from './content-type.ts'
 import {
   ANSWER_LEVELS,
@@ -92,7 +92,7 @@ export function resolveRoute(value: unknown, base: ResolvedRoute): ResolvedRoute
   if (value === undefined || value === true) return base
   if (value === false) return null
   if (typeof value !== 'object' || value === null)
-    throw fail(`'config.compress' of a route must be false or an object of options, but is ${String(value)}`)
+    throw fail(`'config.compress' of a route must be false or an object of options, but is ${show(value)}`)
   checkKnown(value, ROUTE_OPTIONS, "a route's 'config.compress'", fail)
   return resolveValues(value, base, 'config.compress.')
 }

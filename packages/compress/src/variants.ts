@@ -1,3 +1,4 @@
+import { promisify } from 'node:util'
 import { encodedChannel } from './channels.ts'
 import { type Levels, type Encoding, codecOf } from './encodings.ts'
 
@@ -10,7 +11,9 @@ export async function encodeVariants(
   encodings: readonly Encoding[],
   levels: Readonly<Levels>,
 ): Promise<Record<string, Buffer>> {
-  const made = await Promise.all(encodings.map((encoding) => codecOf(encoding).async(body, levels[encoding])))
+  const made = await Promise.all(
+    encodings.map((encoding) => promisify(codecOf(encoding).async)(body, levels[encoding])),
+  )
   const variants: Record<string, Buffer> = {}
   for (const [index, encoding] of encodings.entries()) {
     const variant = made[index] as Buffer

@@ -32,8 +32,7 @@ describe('what a handler may send', () => {
     expect(response.rawPayload.length).toBeLessThan(2_000)
     const body = decode(response)
     expect(body.startsWith('{') ? (JSON.parse(body) as { value: string }).value : body).toBe(BODY)
-    const { 'content-length': length } = response.headers
-    if (length !== undefined) expect(Number(length)).toBe(response.rawPayload.length)
+    expect([undefined, String(response.rawPayload.length)]).toContain(response.headers['content-length'])
   })
 
   test('text that begins like a zlib stream is compressed like any other', async () => {
@@ -112,9 +111,9 @@ describe('which answers vary, and which are encoded', () => {
     // Who asks for identity gets the same Vary and the body as it is.
     const plain = await app.inject({ url: '/' })
     expect(plain.headers['vary']).toBe(vary)
-    if (encoding !== 'br') expect(plain.headers['content-encoding']).toBeUndefined()
+    expect(plain.headers['content-encoding']).toBe(headers['content-encoding'])
     expect(plain.payload).toBe(status === 304 || status === 204 ? '' : String(body))
-    if (plain.payload) expect(plain.headers['content-length']).toBe(String(Buffer.byteLength(plain.payload)))
+    expect(plain.headers['content-length']).toBe(body === null ? undefined : String(Buffer.byteLength(plain.payload)))
   })
 
   test('brotli where it was asked for and is preferred', async () => {

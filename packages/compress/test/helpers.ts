@@ -6,7 +6,11 @@ import scaleCompress, { type CompressOptions } from '../src/index.ts'
 const apps: FastifyInstance[] = []
 
 afterEach(async () => {
-  for (const app of apps.splice(0)) await app.close()
+  for (const app of apps.splice(0)) {
+    // A test that failed may have left an answer open.
+    app.server.closeAllConnections()
+    await app.close()
+  }
 })
 
 /** A service with the plugin, closed after the test. */

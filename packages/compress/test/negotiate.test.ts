@@ -58,6 +58,7 @@ describe('negotiation of Accept-Encoding', () => {
 
   test('whatever a client sends, the answer is one that was made, identity or null, and never a refused one', () => {
     const parts = ['gzip', 'br', '*', 'identity', ';', 'q=', '0', '1', '0.5', ',', ' ', '\t', '=', 'é', '\0', 'Q=0']
+    const refused: string[] = []
     let seed = 7
     const random = (below: number): number => {
       seed = (seed * 1_103_515_245 + 12_345) % 2_147_483_648
@@ -68,8 +69,9 @@ describe('negotiation of Accept-Encoding', () => {
       const chosen = negotiate(header, ['br', 'gzip'])
       expect(['br', 'gzip', 'identity', null]).toContain(chosen)
       const weights = parseAcceptEncoding(header)
-      if (chosen !== null) expect(weights.get(chosen), header).not.toBe(0)
+      if (chosen !== null && weights.get(chosen) === 0) refused.push(header)
     }
+    expect(refused).toEqual([])
   })
 
   test('hostile headers cost linear time', () => {

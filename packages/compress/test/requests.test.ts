@@ -70,7 +70,7 @@ describe('decompression of request bodies', () => {
         headers: { ...json, 'content-encoding': 'gzip' },
         payload: whole.subarray(0, length),
       })
-      expect(response.statusCode, `${length} of ${whole.length} bytes`).toBe(400)
+      expect({ length, status: response.statusCode }).toEqual({ length, status: 400 })
     }
     for (let at = 0; at < whole.length; at++) {
       const damaged = Buffer.from(whole)
@@ -82,8 +82,7 @@ describe('decompression of request bodies', () => {
         payload: damaged,
       })
       // Some bytes of the header (time, system) carry nothing.
-      if (response.statusCode === 200) expect(response.payload).toBe(body)
-      else expect(response.statusCode).toBe(400)
+      expect([400, body]).toContain(response.statusCode === 200 ? response.payload : response.statusCode)
     }
   })
 

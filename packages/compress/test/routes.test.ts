@@ -1,6 +1,6 @@
 import fastifyCompress from '@fastify/compress'
 import { type Compressor, findCapability } from '@fastify-scale/kit'
-import { gunzipSync } from 'node:zlib'
+import zlib, { gunzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import scaleCompress, { type CompressOptions } from '../src/index.ts'
 import { GZIP, bareApp, createApp, decode, text } from './helpers.ts'
@@ -157,23 +157,23 @@ describe('wrong options', () => {
     expect(add('no')).toThrow(expect.objectContaining({ code: 'SCALE_COMPRESS_OPTION' }))
   })
 
-  test('zstd is refused by name where Node.js has none, and works where it has', async () => {
-    const { zstdDecompressSync } = (await import('node:zlib')) as { zstdDecompressSync?: (body: Buffer) => Buffer }
-    const app = bareApp()
-    const registered = app.register(scaleCompress, { encodings: ['zstd', 'gzip'] })
-    if (!zstdDecompressSync) {
-      await expect(registered).rejects.toMatchObject({
+  const { zstdDecompressSync } = zlib as { zstdDecompressSync?: (body: Buffer) => Buffer }
+  if (zstdDecompressSync) {
+    test('zstd works where Node.js has it', async () => {
+      const app = await createApp({ encodings: ['zstd', 'gzip'] })
+      app.get('/', () => BODY)
+      const response = await app.inject({ url: '/', headers: { 'accept-encoding': 'zstd' } })
+      expect(response.headers['content-encoding']).toBe('zstd')
+      expect(zstdDecompressSync(response.rawPayload).toString()).toBe(BODY)
+    })
+  } else {
+    test('zstd is refused by name where Node.js has none', async () => {
+      await expect(bareApp().register(scaleCompress, { encodings: ['zstd', 'gzip'] })).rejects.toMatchObject({
         code: 'SCALE_COMPRESS_UNSUPPORTED_ENCODING',
         message: expect.stringContaining(process.version),
       })
-      return
-    }
-    await registered
-    app.get('/', () => BODY)
-    const response = await app.inject({ url: '/', headers: { 'accept-encoding': 'zstd' } })
-    expect(response.headers['content-encoding']).toBe('zstd')
-    expect(zstdDecompressSync(response.rawPayload).toString()).toBe(BODY)
-  })
+    })
+  }
 
   test("the user's options are not changed", async () => {
     const options = Object.freeze({ encodings: Object.freeze(['gzip'] as const), levels: Object.freeze({ gzip: 2 }) })

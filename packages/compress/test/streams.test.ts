@@ -2,10 +2,12 @@ import { once } from 'node:events'
 import { type IncomingMessage, get } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { PassThrough, Readable, Transform } from 'node:stream'
-import { createBrotliDecompress, createGunzip } from 'node:zlib'
+import { constants, createBrotliDecompress, createGunzip, createGzip } from 'node:zlib'
 import type { FastifyInstance } from 'fastify'
 import { waitFor } from '@fastify-scale/dev-services'
 import { describe, expect, test } from 'vitest'
+import type { Encoder } from '../src/encodings.ts'
+import { encodeStream } from '../src/flush.ts'
 import { GZIP, createApp, decode, text } from './helpers.ts'
 
 /** Asks over a real socket; the answer is decoded as it comes. */
@@ -62,6 +64,27 @@ describe('streams are not held back', () => {
     await waitFor(() => client.received() === '{"row":1}\n{"row":2}\n')
     gate.end()
     await client.ended
+    expect(client.response.complete).toBe(true)
+  })
+
+  test('what comes while a flush is under way is flushed after it', async () => {
+    const encoder = createGzip({ level: 9 })
+    const source = new PassThrough()
+    const decoded = encodeStream(source, encoder as Encoder, constants.Z_SYNC_FLUSH).pipe(createGunzip())
+    let received = 0
+    decoded.on('data', (chunk: Buffer) => (received += chunk.length))
+    const big = text(2_000_000)
+    const flush = encoder.flush.bind(encoder)
+    let flushes = 0
+    encoder.flush = ((...args: Parameters<typeof flush>) => {
+      flush(...args)
+      // The flush waits in the thread pool behind what was written before.
+      if (flushes++ === 0) source.write('tail')
+    }) as typeof flush
+    source.write(big)
+    await waitFor(() => received === big.length + 4)
+    expect(flushes).toBe(2)
+    source.destroy()
   })
 
   test('with flush: false the encoder keeps what it has until it is full or the stream ends', async () => {
@@ -119,7 +142,7 @@ describe('streams that go wrong', () => {
     const client = await open(app, '/')
     client.response.once('error', () => undefined)
     client.request.destroy()
-    await waitFor(() => closed)
+    expect(await waitFor(() => closed)).toBe(true)
   })
 
   test('a slow reader holds the source back: what it has not read is not piled up', async () => {
