@@ -1,1 +1,7 @@
-export {}
+export { ScaleCache, type GetOrSetOptions, type SetOptions } from './cache.ts'
+export * from './channels.ts'
+export * from './errors.ts'
+export type { Loader, LoaderContext } from './loader.ts'
+export type { EntryOptions, MemoryOption, ScaleCacheOptions } from './options.ts'
+export { scaleCache, scaleCache as default } from './plugin.ts'
+export type { Serializer } from './serializer.ts'

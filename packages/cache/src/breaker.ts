@@ -1,0 +1,70 @@
+import { breakerChannel } from './channels.ts'
+
+export interface BreakerOptions {
+  /** Consecutive failures after which it opens. Default 3. */
+  threshold?: number
+  /** How often an open breaker looks whether Redis is back, in ms. Default 200. */
+  probeEvery?: number
+  /** One cheap command; resolves when Redis is well. */
+  probe: () => Promise<unknown>
+}
+
+/**
+ * A circuit breaker: after a few failures in a row nothing waits for Redis any more, until one probe (half-open) has
+ * been answered.
+ */
+export class Breaker {
+  /** True while Redis counts as away. */
+  open = false
+  /** The failure that opened it. */
+  reason: string | undefined
+  private failures = 0
+  private timer: ReturnType<typeof setTimeout> | undefined
+  private closed = false
+  private readonly threshold: number
+  private readonly probeEvery: number
+  private readonly probe: () => Promise<unknown>
+
+  constructor(options: BreakerOptions) {
+    this.threshold = options.threshold ?? 3
+    this.probeEvery = options.probeEvery ?? 200
+    this.probe = options.probe
+  }
+
+  succeeded(): void {
+    this.failures = 0
+  }
+
+  failed(reason: string): void {
+    if (++this.failures < this.threshold || this.open || this.closed) return
+    this.open = true
+    this.reason = reason
+    breakerChannel.publish(() => ({ open: true, reason }))
+    this.schedule()
+  }
+
+  /** Ends the probing. */
+  close(): void {
+    this.closed = true
+    clearTimeout(this.timer)
+  }
+
+  private schedule(): void {
+    this.timer = setTimeout(() => void this.look(), this.probeEvery)
+    this.timer.unref()
+  }
+
+  private async look(): Promise<void> {
+    try {
+      await this.probe()
+    } catch {
+      if (!this.closed) this.schedule()
+      return
+    }
+    if (this.closed) return
+    this.open = false
+    this.failures = 0
+    this.reason = undefined
+    breakerChannel.publish(() => ({ open: false }))
+  }
+}

@@ -1,0 +1,207 @@
+import { corruptChannel } from './channels.ts'
+import type { LogicalClock } from './clock.ts'
+import { type Entry, HEADER_BYTES, decodeEntry, encodeEntry } from './entry.ts'
+import type { Epoch } from './epoch.ts'
+import type { Guard, GuardBook } from './guard.ts'
+import type { Memory } from './l1.ts'
+import { type Lease, acquireLease } from './lease.ts'
+import type { LoopTurn } from './loop-turn.ts'
+import type { Placeholder } from './placeholders.ts'
+import { type RedisPort, isOutage, send } from './redis-port.ts'
+import type { Packed } from './serializer.ts'
+import type { TagIndex } from './tags.ts'
+import type { Wakes } from './wake.ts'
+
+/** A key as the engine knows it. */
+export interface EngineKey {
+  /** As the user wrote it, with its namespace; for messages. */
+  readonly name: string
+  readonly value: string
+  readonly lease: string
+  /** Tags that every entry of the key carries without saying so: its namespaces. */
+  readonly implicit: readonly string[]
+}
+
+/** What is there for a key. `seen`: the header of an entry that can't be used. */
+export interface Looked {
+  state: 'fresh' | 'stale' | 'none'
+  entry?: Entry
+  seen?: Buffer
+}
+
+/** What is to be stored. Times in ms. */
+export interface Fill extends Packed {
+  tags: readonly string[]
+  ttl: number
+  staleWhileRevalidate: number
+  staleIfError: number
+}
+
+export interface EngineParts {
+  port: RedisPort
+  clock: LogicalClock
+  epoch: Epoch
+  tags: TagIndex
+  book: GuardBook
+  memory: Memory | undefined
+  turn: LoopTurn
+  wakes: Wakes
+  leaseMs: number
+}
+
+/**
+ * The protocol between the cache and Redis: look, begin a load under the lease, commit it. Knows entries, not values.
+ */
+export class Engine {
+  readonly parts: EngineParts
+
+  constructor(parts: EngineParts) {
+    this.parts = parts
+  }
+
+  /** Reads the key from Redis and judges what is there. */
+  async look(key: EngineKey): Promise<Looked> {
+    const { memory, port } = this.parts
+    const placeholder = memory?.open(key.value)
+    try {
+      const raw = await send(port, (client) => client.getBuffer(key.value)).catch((error: unknown) => {
+        // Not even a string: somebody else's.
+        if (!isOutage(error) && (error as Error).message.startsWith('WRONGTYPE')) return Buffer.alloc(0)
+        throw error
+      })
+      return raw === null ? { state: 'none' } : await this.judge(key, raw, placeholder)
+    } finally {
+      memory?.close(key.value, placeholder)
+    }
+  }
+
+  /** Says what an entry is good for, now; and keeps a fresh one in memory where that is allowed. */
+  async judge(key: EngineKey, raw: Buffer, placeholder?: Placeholder): Promise<Looked> {
+    const entry = decodeEntry(raw)
+    const seen = raw.subarray(0, HEADER_BYTES)
+    if (typeof entry === 'string') {
+      corruptChannel.publish(() => ({ key: key.name, reason: entry }))
+      return { state: 'none', seen }
+    }
+    const guards = this.guards(key.implicit, entry.tags)
+    const known = guards instanceof Promise ? await guards : guards
+    if (!allows(known, entry.clock, key.implicit, entry.tags)) return { state: 'none', seen }
+    const now = Date.now()
+    if (now >= entry.freshUntil) return { state: 'stale', entry, seen }
+    this.parts.memory?.keep(key.value, placeholder, entry, known, now)
+    return { state: 'fresh', entry }
+  }
+
+  /** Asks for the right to load. What it needs from Redis beside the lease is read before it resolves. */
+  async begin(
+    key: EngineKey,
+    tags: readonly string[],
+    seen: Buffer | undefined,
+  ): Promise<{ type: 'value'; looked: Looked } | { type: 'load'; load: Load } | { type: 'busy'; left: number }> {
+    const { port, clock, leaseMs } = this.parts
+    const all = key.implicit.length === 0 ? tags : [...key.implicit, ...tags]
+    // Records before the clock: a record that begins now must not be above the load's reading.
+    if (all.length > 0) await this.parts.tags.ensure(all)
+    await this.parts.epoch.guard()
+    const [acquired, reading] = await settleBoth(acquireLease(port, key, leaseMs, seen), clock.read())
+    if (acquired.type === 'value') return { type: 'value', looked: await this.judge(key, acquired.raw) }
+    if (acquired.type === 'busy') return acquired
+    return { type: 'load', load: new Load(this, key, acquired.lease, reading) }
+  }
+
+  /** The entry that a fill makes, loaded at this reading of the clock. */
+  entryOf(fill: Fill, reading: number): Entry {
+    return {
+      kind: fill.kind,
+      compressed: fill.compressed,
+      payload: fill.payload,
+      clock: reading,
+      // To the microsecond: the header tells one entry from the next.
+      createdAt: performance.timeOrigin + performance.now(),
+      freshUntil: Date.now() + fill.ttl,
+      staleWhileRevalidate: fill.staleWhileRevalidate,
+      staleIfError: fill.staleIfError,
+      tags: fill.tags,
+    }
+  }
+
+  /** The guards of an entry with these tags. */
+  guards(implicit: readonly string[], tags: readonly string[]): Promise<Guard[]> | Guard[] {
+    const epoch = this.parts.epoch.guard()
+    if (implicit.length === 0 && tags.length === 0)
+      return epoch instanceof Promise ? epoch.then((guard) => [guard]) : [epoch]
+    const rest = this.parts.tags.guards(implicit.length === 0 ? tags : [...implicit, ...tags])
+    if (!(epoch instanceof Promise) && !(rest instanceof Promise)) return [epoch, ...rest]
+    return Promise.all([epoch, rest]).then(([guard, others]) => [guard, ...others])
+  }
+
+  /** A change to a key that this process made itself: its own memory forgets at once. */
+  forget(key: EngineKey): void {
+    this.parts.memory?.drop(key.value)
+    this.parts.wakes.wake(key.value)
+  }
+}
+
+/** A load that holds the lease. It ends in `commit` or `abandon`. */
+export class Load {
+  /** The logical clock before the load began. */
+  readonly reading: number
+  private readonly engine: Engine
+  private readonly key: EngineKey
+  private readonly lease: Lease
+
+  constructor(engine: Engine, key: EngineKey, lease: Lease, reading: number) {
+    this.engine = engine
+    this.key = key
+    this.lease = lease
+    this.reading = reading
+  }
+
+  /**
+   * Stores the result. True where nothing it depends on was invalidated from before the load until after this call
+   * began; false where something was, and the result must not be given to anyone who asked later than the load began.
+   */
+  async commit(entry: Entry, ttl: number): Promise<boolean> {
+    const { epoch, tags } = this.engine.parts
+    const all = [...this.key.implicit, ...entry.tags]
+    try {
+      const landed = await this.lease.fill(encodeEntry(entry), ttl)
+      if (!landed) return false
+      const guards = await this.engine.guards(this.key.implicit, entry.tags)
+      if (allows(guards, entry.clock, this.key.implicit, entry.tags)) return true
+      // A tag that only the loader knew may have no record yet: from now on it has.
+      if (all.length > 0) await tags.ensure(all)
+      await epoch.guard()
+      return false
+    } finally {
+      this.engine.forget(this.key)
+    }
+  }
+
+  /** Nothing is stored; another may load at once. */
+  abandon(): void {
+    this.lease.release()
+    this.engine.parts.wakes.wake(this.key.value)
+  }
+}
+
+function allows(
+  guards: readonly Guard[],
+  clock: number,
+  implicit: readonly string[],
+  tags: readonly string[],
+): boolean {
+  for (const guard of guards) if (!guard.allows(clock, tags) || !guard.allows(clock, implicit)) return false
+  return true
+}
+
+/** Like Promise.all, but when one fails a lease that the other got is given back. */
+async function settleBoth<A extends { type: string; lease?: Lease }, B>(
+  first: Promise<A>,
+  second: Promise<B>,
+): Promise<[A, B]> {
+  const [a, b] = await Promise.allSettled([first, second])
+  if (a.status === 'fulfilled' && b.status === 'fulfilled') return [a.value, b.value]
+  if (a.status === 'fulfilled' && a.value.type === 'lease') a.value.lease?.release()
+  throw a.status === 'rejected' ? a.reason : (b as PromiseRejectedResult).reason
+}

@@ -1,0 +1,85 @@
+import { Placeholders } from './placeholders.ts'
+
+/** The most tags of one record that are remembered in process memory. */
+const MOST_SCORES = 4_096
+
+/**
+ * What decides whether entries are still valid, as it was read from Redis: the record of a bucket of tags, or the epoch.
+ * A guard dies when Redis says that its record changed, or when the link that would say so is down; whatever relied on
+ * it is not trusted from then on.
+ */
+export class Guard {
+  /** What was loaded below this reading is invalid; `undefined` where the record was missing: everything is. */
+  readonly floor: number | undefined
+  /** Readings at which tags were invalidated; `null` where one never was since the floor. */
+  readonly scores: Map<string, number | null> = new Map()
+  alive = true
+
+  constructor(floor: number | undefined) {
+    this.floor = floor
+  }
+
+  /** False where something loaded at `clock` and carrying `tags` has been invalidated since, by this record. */
+  allows(clock: number, tags: readonly string[]): boolean {
+    if (this.floor === undefined || clock < this.floor) return false
+    for (const tag of tags) {
+      const score = this.scores.get(tag)
+      if (score !== undefined && score !== null && score > clock) return false
+    }
+    return true
+  }
+}
+
+/** The guards in process memory, by key. Nothing is kept while `trusted` is false. */
+export class GuardBook {
+  /** True while the tracking link vouches for what is here. */
+  trusted = false
+  private readonly guards: Map<string, Guard> = new Map()
+  private readonly readings: Placeholders = new Placeholders()
+
+  get(key: string): Guard | undefined {
+    return this.guards.get(key)
+  }
+
+  /** Reads a record and keeps it, unless it changed meanwhile. */
+  async read(key: string, tags: readonly string[], fetch: () => Promise<(string | null)[]>): Promise<Guard> {
+    const placeholder = this.readings.open(key)
+    try {
+      const [floor, ...scores] = await fetch()
+      let guard = new Guard(floor === null || floor === undefined ? undefined : Number(floor))
+      const known = placeholder.alive && this.trusted ? this.guards.get(key) : undefined
+      // Unchanged since it was read: one guard knows what both readings found.
+      if (known) guard = known
+      if (guard.scores.size > MOST_SCORES) {
+        // Never taken out of: somebody may be about to judge by it.
+        guard.alive = false
+        guard = new Guard(guard.floor)
+      }
+      for (const [i, tag] of tags.entries()) {
+        const score = scores[i]
+        guard.scores.set(tag, score === null || score === undefined ? null : Number(score))
+      }
+      if (!placeholder.alive || !this.trusted) guard.alive = false
+      else this.guards.set(key, guard)
+      return guard
+    } finally {
+      this.readings.close(key, placeholder)
+    }
+  }
+
+  /** The record changed. */
+  drop(key: string): void {
+    this.readings.kill(key)
+    const guard = this.guards.get(key)
+    if (!guard) return
+    guard.alive = false
+    this.guards.delete(key)
+  }
+
+  /** Nothing here can be vouched for any more. */
+  flush(): void {
+    this.readings.killAll()
+    for (const guard of this.guards.values()) guard.alive = false
+    this.guards.clear()
+  }
+}

@@ -1,0 +1,121 @@
+import { type Connections, addReadinessCheck, createRedisClock, openConnections } from '@fastify-scale/kit'
+import type { FastifyPluginAsync } from 'fastify'
+import fp from 'fastify-plugin'
+import type { Redis } from 'ioredis'
+import { Breaker } from './breaker.ts'
+import { ScaleCache } from './cache.ts'
+import { LogicalClock } from './clock.ts'
+import { Engine } from './engine.ts'
+import { Epoch } from './epoch.ts'
+import { failOption } from './errors.ts'
+import { GuardBook } from './guard.ts'
+import { createKeySpace } from './key.ts'
+import { Memory } from './l1.ts'
+import { LoopTurn } from './loop-turn.ts'
+import { type ScaleCacheOptions, resolveOptions } from './options.ts'
+import type { RedisPort } from './redis-port.ts'
+import { Packer } from './serializer.ts'
+import { TagIndex } from './tags.ts'
+import { TRACKING_OVERRIDES, Tracking } from './tracking.ts'
+import { Wakes } from './wake.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** The cache of @fastify-scale/cache. */
+    cache: ScaleCache
+  }
+}
+
+const plugin: FastifyPluginAsync<ScaleCacheOptions> = async function scaleCache(fastify, given) {
+  const options = resolveOptions(given)
+  const connections = await openConnections({
+    packageName: '@fastify-scale/cache',
+    redis: given.redis,
+    host: fastify as { redis?: unknown },
+    log: fastify.log,
+    fail: failOption,
+  })
+  const client = await connections.command({ timeout: options.commandTimeout })
+  const breaker = new Breaker({ probe: () => client.ping() })
+  const port: RedisPort = { client, breaker, redisClock: createRedisClock(client) }
+  const space = createKeySpace(connections.keyPrefix + options.prefix)
+  const book = new GuardBook()
+  const clock = new LogicalClock(port, space.clock)
+  const epoch = new Epoch(port, clock, space.epoch, book)
+  const tags = new TagIndex(port, clock, space.tagPrefix, book)
+  const memory = options.l1 && new Memory(options.l1)
+  const wakes = new Wakes()
+  const engine = new Engine({
+    port,
+    clock,
+    epoch,
+    tags,
+    book,
+    memory,
+    turn: new LoopTurn(),
+    wakes,
+    leaseMs: options.lease,
+  })
+  let closed = false
+  const cache = new ScaleCache({
+    engine,
+    space,
+    options,
+    packer: new Packer(options.serializer, options.compressAbove),
+    isClosed: () => closed,
+  })
+  const tracking =
+    memory &&
+    new Tracking({
+      client,
+      follower: connections.cluster ? undefined : trackingConnection(connections),
+      prefixes: [space.valuePrefix, space.tagPrefix, space.epoch],
+      onChange(key) {
+        if (key === undefined) {
+          memory.flush()
+          book.flush()
+          wakes.wakeAll()
+        } else if (key.startsWith(space.valuePrefix)) {
+          memory.drop(key)
+          wakes.wake(key)
+        } else book.drop(key)
+      },
+      onTrust(trusted) {
+        book.trusted = trusted
+        if (trusted) memory.trusted = true
+        else {
+          book.flush()
+          memory.distrust()
+        }
+      },
+      onRefused: (reason) =>
+        fastify.log.warn({ reason }, 'cache: Redis refuses CLIENT TRACKING, so nothing is kept in process memory'),
+    })
+
+  fastify.decorate(options.decorator, cache)
+  addReadinessCheck(fastify, {
+    name: `${options.decorator}: redis`,
+    check: async () => void (await client.ping()),
+  })
+  fastify.addHook('onReady', async function scaleCachePrepare() {
+    // Only saves the first loads a second run; where Redis is away it is left.
+    tags.prepare().catch((error: unknown) => fastify.log.debug({ err: error }, 'cache: tag records not prepared'))
+  })
+  fastify.addHook('onClose', async function scaleCacheClose() {
+    closed = true
+    tracking?.close()
+    breaker.close()
+    wakes.wakeAll()
+    await connections.close()
+  })
+}
+
+function trackingConnection(connections: Connections): Redis {
+  return connections.follower({ name: 'tracking', overrides: TRACKING_OVERRIDES }) as Redis
+}
+
+/** @see ScaleCacheOptions */
+export const scaleCache: FastifyPluginAsync<ScaleCacheOptions> = fp(plugin, {
+  fastify: '5.x',
+  name: '@fastify-scale/cache',
+})
