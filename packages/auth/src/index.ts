@@ -1,1 +1,10 @@
-export {}
+export type { AuthenticatedRequest } from './augment.ts'
+export * from './channels.ts'
+export * from './errors.ts'
+export type { AuthRouteConfig, Guard } from './guards.ts'
+export { type Jwk, type Jwks, toJwk } from './keys.ts'
+export type { CookieOptions, DecoratorNames, ProfileOptions, ScaleAuthOptions, SessionOptions } from './options.ts'
+export { type ScaleAuth, default, scaleAuth } from './plugin.ts'
+export type { Requirement } from './requirement.ts'
+export type { AuthService, RefreshOptions, RevokeTarget, Tokens } from './service.ts'
+export type { AuthUser, LoginClaims, RequestUser, Role, TokenClaims } from './user.ts'

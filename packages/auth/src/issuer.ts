@@ -1,0 +1,73 @@
+import { AuthArgumentError, AuthUnsupportedError } from './errors.ts'
+import type { KeySet } from './key-set.ts'
+import { MAX_TOKEN_LENGTH } from './token.ts'
+
+/** Claims that are ours to set. */
+const RESERVED = ['iss', 'aud', 'exp', 'iat', 'nbf', 'jti', 'sid', '__proto__']
+
+/**
+ * Checks the claims given at login and returns them as JSON text.
+ *
+ * @throws SCALE_AUTH_ARGUMENT
+ */
+export function serializeClaims(claims: unknown): string {
+  if (typeof claims !== 'object' || claims === null || Array.isArray(claims))
+    throw new AuthArgumentError('login needs claims: { sub, … }')
+  const { sub, roles, scope } = claims as Record<string, unknown>
+  if (typeof sub !== 'string' || sub === '' || sub.length > 255)
+    throw new AuthArgumentError("login needs a 'sub' that is a text of 1 to 255 characters")
+  if (roles !== undefined && !(Array.isArray(roles) && roles.every((role) => typeof role === 'string')))
+    throw new AuthArgumentError("the claim 'roles' must be a list of texts")
+  if (scope !== undefined && (typeof scope !== 'string' || scope === ''))
+    throw new AuthArgumentError("the claim 'scope' must be a text: scopes with a space between")
+  for (const name of RESERVED)
+    if (Object.hasOwn(claims, name)) throw new AuthArgumentError(`the claim '${name}' is set by the issuer alone`)
+  return JSON.stringify(claims)
+}
+
+export interface IssuerOptions {
+  /** Undefined: the tokens are another issuer's. */
+  keys: (() => KeySet) | undefined
+  issuer: string
+  audience: string
+  /** s. */
+  ttl: number
+  /** ms since 1970. */
+  now: () => number
+  random: (bytes: number) => Buffer
+}
+
+/** Makes access tokens (RFC 9068) with the key that is active now. */
+export interface Issuer {
+  /**
+   * @param claims as from `serializeClaims`
+   * @param session without it the token has no `sid` and is issued by this process's clock
+   * @throws SCALE_AUTH_UNSUPPORTED without a key that signs, SCALE_AUTH_ARGUMENT where the token gets too long
+   */
+  issue(claims: string, session?: { sid: string; iat: number }): string
+}
+
+export function createIssuer(options: IssuerOptions): Issuer {
+  const { issuer, audience, ttl, now, random } = options
+  return {
+    issue(claims, session) {
+      const sign = options.keys?.().active(now())?.sign
+      if (!sign) throw new AuthUnsupportedError("this service verifies another issuer's tokens and issues none")
+      const iat = session?.iat ?? Math.floor(now() / 1_000)
+      const token = sign({
+        ...(JSON.parse(claims) as Record<string, unknown>),
+        iss: issuer,
+        aud: audience,
+        ...(session && { sid: session.sid }),
+        jti: random(16).toString('base64url'),
+        iat,
+        exp: iat + ttl,
+      })
+      if (token.length > MAX_TOKEN_LENGTH)
+        throw new AuthArgumentError(
+          `the claims make a token of ${token.length} characters; at most ${MAX_TOKEN_LENGTH} are accepted`,
+        )
+      return token
+    },
+  }
+}

@@ -1,0 +1,146 @@
+import { loginChannel, refreshChannel } from './channels.ts'
+import { AuthArgumentError, AuthUnsupportedError, RefreshInvalidError, RefreshReusedError } from './errors.ts'
+import { type Issuer, serializeClaims } from './issuer.ts'
+import type { RevocationEntry } from './revocation.ts'
+import type { RevocationStream } from './revocation-stream.ts'
+import type { SessionGrant, SessionStore } from './session.ts'
+import type { LoginClaims } from './user.ts'
+
+/** What a client gets (RFC 6749, 5.1). */
+export interface Tokens {
+  accessToken: string
+  /** There where sessions are on. */
+  refreshToken?: string
+  /** How long the access token lives, in s. */
+  expiresIn: number
+  /** How long the refresh token lives unless it is used, in s. */
+  refreshExpiresIn?: number
+}
+
+/** What to revoke. */
+export type RevokeTarget =
+  /** A session: a logout. */
+  | { sid: string }
+  /** The session of a refresh token: a logout when the access token is gone or too old. */
+  | { refreshToken: string }
+  /** All sessions of a subject: log out everywhere. */
+  | { sub: string }
+  /** One access token. */
+  | { jti: string }
+  /** Every session of everybody. */
+  | { all: true }
+
+export interface RefreshOptions {
+  /**
+   * Looks at the user again: returns the claims for the new access token (and the ones after it), or undefined to end the
+   * session. Without it the claims of the login go on.
+   */
+  update?: (claims: LoginClaims) => LoginClaims | undefined | Promise<LoginClaims | undefined>
+}
+
+/** Login, refresh and revocation, without HTTP. */
+export interface AuthService {
+  login(claims: LoginClaims): Promise<Tokens>
+  refresh(refreshToken: string, options?: RefreshOptions): Promise<Tokens>
+  revoke(target: RevokeTarget): Promise<void>
+}
+
+export function createAuthService(parts: {
+  issuer: Issuer
+  /** s. */
+  ttl: number
+  /** Undefined: sessions are off. */
+  sessions: { store: SessionStore; stream: RevocationStream } | undefined
+}): AuthService {
+  const { issuer, ttl } = parts
+
+  function tokensFor(grant: SessionGrant, claims: string): Tokens {
+    return {
+      accessToken: issuer.issue(claims, grant),
+      refreshToken: grant.refreshToken,
+      expiresIn: ttl,
+      refreshExpiresIn: Math.floor(grant.refreshTtl / 1_000),
+    }
+  }
+
+  function needSessions(what: string): { store: SessionStore; stream: RevocationStream } {
+    if (!parts.sessions) throw new AuthUnsupportedError(`${what} needs the option 'sessions'`)
+    return parts.sessions
+  }
+
+  /** First for every process, then in Redis: a session that is half ended is ended for those who ask. */
+  async function endSession(sid: string): Promise<void> {
+    const { store, stream } = needSessions('ending a session')
+    await stream.publish({ kind: 'sid', id: sid })
+    await store.end(sid)
+  }
+
+  return {
+    async login(given) {
+      const claims = serializeClaims(given)
+      if (!parts.sessions) {
+        const accessToken = issuer.issue(claims)
+        loginChannel.publish(() => ({ sub: given.sub, sid: undefined }))
+        return { accessToken, expiresIn: ttl }
+      }
+      const grant = await parts.sessions.store.begin(given.sub, claims)
+      loginChannel.publish(() => ({ sub: given.sub, sid: grant.sid }))
+      return tokensFor(grant, claims)
+    },
+
+    async refresh(refreshToken, options = {}) {
+      const { store, stream } = needSessions('refresh')
+      const grant = await store.refresh(refreshToken).catch((error: unknown) => {
+        if (error instanceof RefreshInvalidError) refreshChannel.publish(() => ({ outcome: 'invalid' }))
+        throw error
+      })
+      refreshChannel.publish(() => ({ outcome: grant.outcome, sid: grant.sid }))
+      if (grant.outcome === 'reused') {
+        // Said only when every process will know; until then the session stays dead, and asking again publishes again.
+        await stream.publish({ kind: 'sid', id: grant.sid })
+        throw new RefreshReusedError()
+      }
+      if (!options.update) return tokensFor(grant, grant.claims)
+      const before = JSON.parse(grant.claims) as LoginClaims
+      const after = await options.update(before)
+      if (after === undefined) {
+        await endSession(grant.sid)
+        throw new RefreshInvalidError()
+      }
+      const claims = serializeClaims(after)
+      if (after.sub !== before.sub) throw new AuthArgumentError("a refresh can't change the 'sub' of a session")
+      return tokensFor(grant, claims)
+    },
+
+    async revoke(target) {
+      const { store, stream } = needSessions('revoke')
+      const given = Object.entries(target ?? {}).filter(([, value]) => value !== undefined)
+      const [kind, value] = given[0] ?? []
+      if (given.length !== 1 || !isTarget(kind, value))
+        throw new AuthArgumentError('revoke takes one of { sid }, { refreshToken }, { sub }, { jti } and { all: true }')
+      const id = value as string
+      if (kind === 'sid') return endSession(id)
+      if (kind === 'refreshToken') {
+        const sid = await store.sidOf(id)
+        if (sid !== undefined) await endSession(sid)
+        return
+      }
+      const entry: RevocationEntry =
+        kind === 'jti'
+          ? { kind, id }
+          : kind === 'sub'
+            ? { kind, id, at: await store.cutOff(id) }
+            : { kind: 'all', at: await store.cutOff(undefined) }
+      await stream.publish(entry)
+    },
+  }
+}
+
+function isTarget(kind: string | undefined, value: unknown): boolean {
+  if (kind === 'all') return value === true
+  return (
+    (kind === 'sid' || kind === 'refreshToken' || kind === 'sub' || kind === 'jti') &&
+    typeof value === 'string' &&
+    value !== ''
+  )
+}

@@ -1,0 +1,175 @@
+import { type RedisClient, type RedisClock, oneLine } from '@fastify-scale/kit'
+import { AuthUnavailableError, RefreshInvalidError } from './errors.ts'
+import { cutOffScript } from './lua/cut-off.lua.ts'
+import { loginScript } from './lua/login.lua.ts'
+import { refreshScript } from './lua/refresh.lua.ts'
+import {
+  type RefreshToken,
+  formatRefreshToken,
+  hashFamily,
+  hashToken,
+  newRefreshToken,
+  newSid,
+  parseRefreshToken,
+  subjectTag,
+  successorOf,
+  tagOf,
+} from './refresh-token.ts'
+
+export interface SessionStoreOptions {
+  client: RedisClient
+  clock: RedisClock
+  /** Before every key. */
+  prefix: string
+  /** ms. */
+  idleTimeout: number
+  /** ms. */
+  absoluteTimeout: number
+  /** ms. */
+  reuseGrace: number
+  /** How long an access token can live with tolerance, in ms. */
+  tokenLifetime: number
+  /** Bound of one command, in ms. */
+  timeout: number
+  /** The cut-off for all that this process knows, in s since 1970. */
+  knownCutOff: () => number
+  random: (bytes: number) => Buffer
+}
+
+/** What a login or a refresh gives, for an access token to be made of. */
+export interface SessionGrant {
+  sid: string
+  /** The claims given at login, as JSON text. */
+  claims: string
+  /** s since 1970. */
+  iat: number
+  refreshToken: string
+  /** ms until the refresh token ends if it is not used. */
+  refreshTtl: number
+}
+
+export type RefreshOutcome = 'rotated' | 'repeated' | 'kept'
+
+/** Sessions in Redis: one hash each, one script call for each change, the clock of Redis. Every method rejects with SCALE_AUTH_UNAVAILABLE where Redis does not answer. */
+export interface SessionStore {
+  begin(sub: string, claims: string): Promise<SessionGrant>
+  /**
+   * Uses a refresh token.
+   * @throws SCALE_AUTH_REFRESH_INVALID
+   * @returns 'reused' with the session's id where the session was ended for it
+   */
+  refresh(token: string): Promise<(SessionGrant & { outcome: RefreshOutcome }) | { outcome: 'reused'; sid: string }>
+  /** The session of a genuine refresh token, current or older; undefined for any other text. */
+  sidOf(token: string): Promise<string | undefined>
+  /** Forgets a session: its refresh token is worth nothing any more. */
+  end(sid: string): Promise<void>
+  /** Moves the cut-off of a subject, or of all, to now; returns it in s since 1970. Sessions begun before it are over. */
+  cutOff(sub: string | undefined): Promise<number>
+}
+
+export function createSessionStore(options: SessionStoreOptions): SessionStore {
+  const { client, clock, prefix, idleTimeout, absoluteTimeout, reuseGrace, timeout, random } = options
+  const sessionKey = (sid: string): string => `${prefix}session:{${tagOf(sid)}}:${sid}`
+  const cutOffKey = (tag: string): string => `${prefix}cut-off:{${tag}}`
+  const allKey = `${prefix}cut-off-all`
+
+  async function ask<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work()
+    } catch (error) {
+      throw new AuthUnavailableError(oneLine(error))
+    }
+  }
+
+  /**
+   * Runs a script that issues, with the cut-off for all, which lies on another node of a Cluster. It is read after the
+   * script: one that moves later has the token's `iat` below it.
+   */
+  async function issue(run: (cutOff: number, deadline: number) => Promise<unknown>): Promise<unknown[]> {
+    return ask(async () => {
+      let cutOff = options.knownCutOff()
+      for (;;) {
+        const deadline = await clock.deadline(timeout)
+        const reply = (await run(cutOff, deadline)) as unknown[]
+        if (reply[0] === 'late') throw new AuthUnavailableError('Redis was too slow')
+        const latest = Number((await client.get(allKey)) ?? 0)
+        if (latest <= cutOff) return reply
+        cutOff = latest
+      }
+    })
+  }
+
+  async function refreshOnce(token: RefreshToken): Promise<unknown[]> {
+    const nonce = random(16).toString('base64url')
+    const successor = hashToken(successorOf(token, nonce))
+    return issue((cutOff, deadline) =>
+      refreshScript(
+        client,
+        [sessionKey(token.sid), cutOffKey(tagOf(token.sid))],
+        [
+          deadline,
+          hashFamily(token),
+          hashToken(token),
+          nonce,
+          successor,
+          reuseGrace,
+          idleTimeout,
+          cutOff,
+          options.tokenLifetime,
+        ],
+      ),
+    )
+  }
+
+  return {
+    async begin(sub, claims) {
+      const token = newRefreshToken(newSid(sub, random), random)
+      const { sid } = token
+      const [, iat, ttl] = await issue((cutOff, deadline) =>
+        loginScript(
+          client,
+          [sessionKey(sid), cutOffKey(tagOf(sid))],
+          [deadline, claims, hashFamily(token), hashToken(token), idleTimeout, absoluteTimeout, cutOff],
+        ),
+      )
+      return { sid, claims, iat: Number(iat), refreshToken: formatRefreshToken(token), refreshTtl: Number(ttl) }
+    },
+
+    async refresh(text) {
+      const token = parseRefreshToken(text)
+      if (!token) throw new RefreshInvalidError()
+      const { sid } = token
+      const [outcome, claims, iat, ttl, nonce] = await refreshOnce(token)
+      if (outcome === 'gone') throw new RefreshInvalidError()
+      if (outcome === 'reused') return { outcome, sid }
+      const next = outcome === 'kept' ? token : successorOf(token, nonce as string)
+      return {
+        outcome: outcome as RefreshOutcome,
+        sid,
+        claims: claims as string,
+        iat: Number(iat),
+        refreshToken: formatRefreshToken(next),
+        refreshTtl: Number(ttl),
+      }
+    },
+
+    async sidOf(text) {
+      const token = parseRefreshToken(text)
+      if (!token) return undefined
+      const family = await ask(() => client.hget(sessionKey(token.sid), 'family'))
+      return family === hashFamily(token) ? token.sid : undefined
+    },
+
+    async end(sid) {
+      await ask(() => client.del(sessionKey(sid)))
+    },
+
+    async cutOff(sub) {
+      const key = sub === undefined ? allKey : cutOffKey(subjectTag(sub))
+      const remember = absoluteTimeout + options.tokenLifetime
+      // A login that a subject's cut-off moved has the next second as its `iat`: the cut-off for all covers that one too.
+      const [known, ahead] = sub === undefined ? [0, 1] : [options.knownCutOff(), 0]
+      return Number(await ask(() => cutOffScript(client, [key], [remember, known, ahead])))
+    },
+  }
+}
