@@ -1,5 +1,5 @@
 import Fastify, { type FastifyInstance } from 'fastify'
-import { waitFor } from '../../../dev-services/src/wait.ts'
+import { waitFor } from './helpers.ts'
 import { afterEach, describe, expect, it } from 'vitest'
 import scaleCluster, { type ScaleClusterOptions } from '../src/index.ts'
 
