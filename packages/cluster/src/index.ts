@@ -9,3 +9,16 @@ export type { ScaleClusterOptions } from './plugin-options.ts'
 export type { Shared, SharedLoader, SharedOptions } from './shared.ts'
 export type { Singleton, SingletonContext, SingletonFunction } from './singleton.ts'
 export type { LauncherStatus, SlotStatus } from './status.ts'
+export {
+  AddressError,
+  AppError,
+  ControlError,
+  NotRunningError,
+  ReloadError,
+  RunningError,
+  StartError,
+  StoppingError,
+} from './errors.ts'
+export type { StartClusterOptions } from './options.ts'
+export type { ExitInfo, ReloadProgress, ReloadResult, WorkerState } from './primary/types.ts'
+export { type RunningCluster, startCluster } from './start-cluster.ts'

@@ -8,10 +8,10 @@ export const PROTOCOL = 1
 
 /** Primary -> worker. */
 export type ToWorker =
-  /** Says where to listen. In shared mode the listening handle of entry `index` comes in a message of its own. */
-  | { t: 'listen'; addresses: ListenAddress[]; shared: boolean }
-  /** Comes with one listening handle, in shared mode. */
-  | { t: 'handle'; index: number }
+  /** Says how to listen; `handles` listening handles follow, each in a message of its own. */
+  | { t: 'listen'; mode: ListenMode; address: ListenAddress; handles: number }
+  /** Comes with one listening handle. */
+  | { t: 'handle' }
   /** Comes with a connection. `idle`: it was kept alive by another worker. */
   | { t: 'conn'; idle: boolean }
   /** Drain and close. `handOver`: another worker is there to take idle connections. `budget` in ms. */
@@ -44,6 +44,12 @@ export type FromWorker =
   /** One log line, while tailed. */
   | { t: 'line'; line: string }
 
+/**
+ * given: the primary accepts and sends connections. shared: workers accept from the primary's listening handles.
+ * cluster: node:cluster does it all, on a Node whose internals are not what we know.
+ */
+export type ListenMode = 'given' | 'shared' | 'cluster'
+
 /** One address that the primary listens on. */
 export type ListenAddress =
   | { address: string; port: number; family: 'IPv4' | 'IPv6' }
@@ -60,6 +66,8 @@ export interface Beat {
   heap: number
   /** Open connections. */
   connections: number
+  /** Those of them that were upgraded, such as websockets. */
+  upgraded: number
   /** Those of them that have no request. */
   idle: number
   /** Requests answered. */
@@ -85,14 +93,15 @@ const FROM_WORKER: Record<FromWorker['t'], Shape> = {
     heap: 'number',
     connections: 'number',
     idle: 'number',
+    upgraded: 'number',
     requests: 'number',
   },
   line: { line: 'string' },
 }
 
 const TO_WORKER: Record<ToWorker['t'], Shape> = {
-  listen: { addresses: 'object', shared: 'boolean' },
-  handle: { index: 'number' },
+  listen: { mode: 'string', address: 'object', handles: 'number' },
+  handle: {},
   conn: { idle: 'boolean' },
   drain: { handOver: 'boolean', budget: 'number' },
   count: { count: 'number' },
@@ -116,7 +125,8 @@ export function readToWorker(message: unknown): ToWorker | undefined {
 function read<T>(message: unknown, shapes: Record<string, Shape>): T | undefined {
   if (typeof message !== 'object' || message === null) return undefined
   const fields = message as Record<string, unknown>
-  if (fields['fs'] !== PROTOCOL || typeof fields['t'] !== 'string' || !Object.hasOwn(shapes, fields['t'])) return undefined
+  if (fields['fs'] !== PROTOCOL || typeof fields['t'] !== 'string' || !Object.hasOwn(shapes, fields['t']))
+    return undefined
   for (const [name, type] of Object.entries(shapes[fields['t']] as Shape)) {
     const value = fields[name]
     // A NaN or an infinity does not survive JSON: it arrives as null.

@@ -86,6 +86,10 @@ export interface PrimaryEvents {
   exit: [WorkerHandle, ExitInfo]
   beat: [WorkerHandle, Beat]
   reload: [ReloadResult]
+  /** A step of a reload begins; undefined when it has ended. */
+  progress: [ReloadProgress | undefined]
+  /** A log line of a worker, while it is tailed. */
+  line: [string]
   /** The number of slots changed. */
   scale: [count: number]
   /** The whole cluster is being stopped. */
@@ -125,6 +129,10 @@ export interface Primary {
   scale(to: number | string): Promise<number>
   /** Replaces the worker of one slot, as a reload does. */
   restart(slot: number): Promise<ReloadResult>
+  /** Has workers copy their log lines to the event `line`, or stop doing so. */
+  tail(on: boolean): void
   /** Drains and stops everything. */
   stop(): Promise<void>
+  /** Ends all workers at once. */
+  kill(): void
 }

@@ -1,0 +1,71 @@
+import { CliError, type CliCommand } from '@fastify-scale/kit'
+import type { StartClusterOptions } from '../options.ts'
+import { obeySignals } from '../signals.ts'
+import { startCluster } from '../start-cluster.ts'
+import { integer, noMore, text, type Values } from './common.ts'
+
+export const start: CliCommand = {
+  summary: 'run an app on every core, in the foreground',
+  usage: 'start <app> [options]',
+  options: {
+    workers: { type: 'string', short: 'w' },
+    port: { type: 'string', short: 'p' },
+    host: { type: 'string' },
+    socket: { type: 'string' },
+    name: { type: 'string' },
+    balance: { type: 'string' },
+    admin: { type: 'string' },
+    'start-timeout': { type: 'string' },
+    'drain-timeout': { type: 'string' },
+    'hang-timeout': { type: 'string' },
+    'log-level': { type: 'string' },
+    'request-log': { type: 'boolean' },
+    'runtime-dir': { type: 'string' },
+  },
+  help: {
+    workers: 'auto (default: what the machine or container grants), N, or min..max',
+    port: 'default: $PORT, or 3000',
+    host: 'default: $HOST, or localhost; 0.0.0.0 for all addresses',
+    socket: 'a unix socket to listen on instead',
+    name: "names the control socket; default: the package's name",
+    balance: 'round-robin (default) or none: workers accept for themselves',
+    admin: 'serve livez, readyz, metrics and status here: 9100, 0.0.0.0:9100',
+    'start-timeout': 'for the app to become ready; default 30s',
+    'drain-timeout': 'for a worker to finish what it has; default 30s',
+    'hang-timeout': 'replace a worker whose event loop does not answer; default 10s, 0 never',
+    'log-level': 'trace, debug, info (default), warn, error, fatal, silent',
+    'request-log': 'log each request',
+    'runtime-dir': 'directory of the control socket',
+  },
+  async run({ values, positionals }) {
+    noMore(positionals, 1)
+    const [app] = positionals
+    if (app === undefined) throw new CliError("which app? fastify-scale start <path of the app's module>", 2)
+    const signals = obeySignals()
+    const cluster = await startCluster(optionsOf(app, values)).catch((error: Error) => {
+      throw new CliError(error.message)
+    })
+    signals.cluster(cluster)
+    return (await cluster.ended) ? 1 : 0
+  },
+}
+
+function optionsOf(app: string, values: Values): StartClusterOptions {
+  const { PORT, HOST } = process.env
+  return {
+    app,
+    name: text(values, 'name'),
+    workers: text(values, 'workers'),
+    port: integer(values, 'port') ?? (PORT ? integer({ port: PORT }, 'port') : undefined),
+    host: text(values, 'host') ?? (HOST || undefined),
+    path: text(values, 'socket'),
+    balance: text(values, 'balance') as StartClusterOptions['balance'],
+    admin: text(values, 'admin'),
+    startTimeout: text(values, 'start-timeout'),
+    drainTimeout: text(values, 'drain-timeout'),
+    hangTimeout: values['hang-timeout'] === '0' ? 0 : text(values, 'hang-timeout'),
+    logLevel: text(values, 'log-level'),
+    requestLog: values['request-log'] === true,
+    runtimeDir: text(values, 'runtime-dir'),
+  }
+}

@@ -1,0 +1,160 @@
+import { checkKnown, type Duration, parseDuration, parseInteger, show } from '@fastify-scale/kit'
+import { type AdminAddress, parseAdminAddress } from './health/admin.ts'
+import { ClusterOptionError } from './errors.ts'
+import { defaultWorkers } from './limits/limits.ts'
+
+/** Options of `startCluster()` and, in kebab-case, of `fastify-scale start`. */
+export interface StartClusterOptions {
+  /** The app's module: default export a Fastify plugin, or named export `createServer(options)`. Relative to `cwd`. */
+  app: string
+  /** Default: the name in the app's package.json, else that of its folder. Names the control socket. */
+  name?: string
+  /**
+   * `'auto'` (default): one for each core that the machine or the container grants. A number: so many. `'2..8'`: between
+   * these, following the use of the event loops.
+   */
+  workers?: number | string
+  /** Default 3000. */
+  port?: number
+  /** Default `'localhost'`. */
+  host?: string
+  /** A unix socket to listen on, instead of host and port. */
+  path?: string
+  /**
+   * Who accepts. `'round-robin'` (default): the primary, which gives connections in turn to workers that are free: even
+   * load with kept-alive connections of a proxy. `'none'`: the workers, from one shared socket: cheaper where connections
+   * carry one request each, and uneven where there are few long ones.
+   */
+  balance?: 'round-robin' | 'none'
+  /** How long the app may take to become ready. Default `'30s'`. */
+  startTimeout?: Duration
+  /** How long a worker may drain until it is killed. Default `'30s'`. */
+  drainTimeout?: Duration
+  /** A worker whose event loop does not answer for this long is replaced. 0 turns that off. Default `'10s'`. */
+  hangTimeout?: Duration
+  /** Level of the workers' logs, where the app's own options do not say. Default `'info'`. */
+  logLevel?: string
+  /** Log each request and its answer. Default false: that costs more than a small handler. */
+  requestLog?: boolean
+  /**
+   * Where to serve livez, readyz, metrics and status: `9100` (on loopback), `'0.0.0.0:9100'`. Default: nowhere.
+   */
+  admin?: string | number
+  /** Length of the kernel's queue of connections that are not accepted yet. Default 4096 (the kernel's own limit applies). */
+  backlog?: number
+  /** Options of Node for the workers, such as `--max-old-space-size=512`. Default: those of this process. */
+  execArgv?: string[]
+  /** Environment of the workers, besides that of this process. */
+  env?: Record<string, string>
+  /** Default: the current directory, by the path that led here: a symlink in it is followed anew at each reload. */
+  cwd?: string
+  /** Directory of the control socket, 0700. Default: `RUNTIME_DIRECTORY`, `XDG_RUNTIME_DIR` or the temporary directory. */
+  runtimeDir?: string
+}
+
+/** The options with defaults, checked. */
+export interface ResolvedOptions {
+  app: string
+  name: string | undefined
+  workers: WorkerRange
+  port: number
+  host: string
+  path: string | undefined
+  balance: 'round-robin' | 'none'
+  startTimeout: number
+  drainTimeout: number
+  hangTimeout: number
+  logLevel: string
+  requestLog: boolean
+  admin: AdminAddress | undefined
+  backlog: number
+  execArgv: string[]
+  env: Record<string, string>
+  cwd: string
+  runtimeDir: string | undefined
+}
+
+export interface WorkerRange {
+  min: number
+  max: number
+  /** How many to start. */
+  initial: number
+}
+
+/** More workers than this are a slip of the finger. */
+const MOST_WORKERS = 1_024
+
+const KNOWN = [
+  'app',
+  'name',
+  'workers',
+  'port',
+  'host',
+  'path',
+  'balance',
+  'startTimeout',
+  'drainTimeout',
+  'hangTimeout',
+  'logLevel',
+  'requestLog',
+  'admin',
+  'backlog',
+  'execArgv',
+  'env',
+  'cwd',
+  'runtimeDir',
+] as const
+const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
+const fail = (message: string): Error => new ClusterOptionError(message)
+
+/** Fills in the defaults and checks. Throws SCALE_CLUSTER_OPTION. */
+export function resolveOptions(options: StartClusterOptions, cores: () => number = defaultWorkers): ResolvedOptions {
+  checkKnown(options, KNOWN, 'startCluster()', fail)
+  const { app, name, balance = 'round-robin', logLevel = 'info' } = options
+  if (typeof app !== 'string' || app === '')
+    throw fail(`option 'app' must be the path of the app's module, but is ${show(app)}`)
+  if (name !== undefined) checkName(name)
+  if (balance !== 'round-robin' && balance !== 'none')
+    throw fail(`option 'balance' must be 'round-robin' or 'none', but is ${show(balance)}`)
+  if (!LEVELS.includes(logLevel))
+    throw fail(`option 'logLevel' must be one of ${LEVELS.join(', ')}, but is ${show(logLevel)}`)
+  return {
+    app,
+    name,
+    workers: parseWorkers(options.workers ?? 'auto', cores),
+    port: parseInteger(options.port ?? 3_000, { name: 'port', min: 0, max: 65_535, fail }),
+    host: options.host ?? 'localhost',
+    path: options.path,
+    balance,
+    startTimeout: parseDuration(options.startTimeout ?? '30s', { name: 'startTimeout', fail }),
+    drainTimeout: parseDuration(options.drainTimeout ?? '30s', { name: 'drainTimeout', fail }),
+    hangTimeout: parseDuration(options.hangTimeout ?? '10s', { name: 'hangTimeout', min: 0, fail }),
+    logLevel,
+    requestLog: options.requestLog ?? false,
+    admin: options.admin === undefined ? undefined : parseAdminAddress(options.admin),
+    backlog: parseInteger(options.backlog ?? 4_096, { name: 'backlog', fail }),
+    execArgv: options.execArgv ?? process.execArgv,
+    env: options.env ?? {},
+    cwd: options.cwd ?? process.env.PWD ?? process.cwd(),
+    runtimeDir: options.runtimeDir,
+  }
+}
+
+/** Reads `auto`, `4`, or `2..8`. */
+export function parseWorkers(value: number | string, cores: () => number = defaultWorkers): WorkerRange {
+  const text = String(value).trim()
+  const range = /^(\d+|auto)(?:\.\.(\d+|auto))?$/.exec(text)
+  if (!range) throw fail(`option 'workers' must be 'auto', a number or a range such as 2..8, but is ${show(value)}`)
+  const count = (part: string): number =>
+    part === 'auto' ? cores() : parseInteger(Number(part), { name: 'workers', min: 1, max: MOST_WORKERS, fail })
+  const min = count(range[1] as string)
+  const max = range[2] === undefined ? min : count(range[2])
+  if (max < min) throw fail(`option 'workers': ${text} has its larger number first`)
+  return { min, max, initial: min }
+}
+
+/** Names become file names. */
+export function checkName(name: unknown): asserts name is string {
+  if (typeof name !== 'string' || !/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(name))
+    throw fail(`option 'name' must be 1 to 64 letters, digits, '.', '_' or '-', but is ${show(name)}`)
+}

@@ -1,0 +1,280 @@
+import type { EventEmitter } from 'node:events'
+import { StartError } from '../errors.ts'
+import { type FromWorker, type ListenMode, type ListenAddress } from '../protocol.ts'
+import type { WorkerSpec } from '../worker/spec.ts'
+import type { Dispatcher } from './dispatcher.ts'
+import type { Listener, NativeHandle } from './listener.ts'
+import type { RespawnPolicy } from './respawn.ts'
+import { processesOf, type Slot } from './slot.ts'
+import type { Counters, ExitInfo, PrimaryEvents } from './types.ts'
+import { forkWorker, type WorkerProcess } from './worker-process.ts'
+
+export interface CrewOptions {
+  /** What all workers have in common; `app` and `cwd` are resolved anew for each fork. */
+  spec(): Pick<WorkerSpec, 'app' | 'name' | 'startTimeout' | 'logLevel' | 'requestLog'> & { cwd: string }
+  execArgv: readonly string[]
+  env: Record<string, string>
+  startTimeout: number
+  drainTimeout: number
+  mode: ListenMode
+  listener: Listener | undefined
+  /** Where workers listen in `cluster` mode. */
+  address: ListenAddress
+  dispatcher: Dispatcher
+  policy: RespawnPolicy
+  counters: Counters
+  events: EventEmitter<PrimaryEvents>
+  /** False while the whole cluster stops: nothing is started again. */
+  running(): boolean
+  notices: CrewNotices
+}
+
+/** What operators should hear of. */
+export interface CrewNotices {
+  crashed(worker: WorkerProcess, exit: ExitInfo, delay: number): void
+  /** The breaker has opened: the app can't be started any more. `serving`: how many workers still serve. */
+  cannotStart(reason: string, serving: number): void
+  corrupt(worker: WorkerProcess, reason: string): void
+  killed(worker: WorkerProcess, after: number): void
+}
+
+export interface DrainOutcome {
+  moved: number
+  cut: number
+  /** It had to be ended by force. */
+  killed: boolean
+}
+
+/** Starts, watches and ends the processes of all slots. */
+export interface Crew {
+  readonly slots: Slot[]
+  /** Forks a worker for a slot: as its `current` one, or as the `next`. */
+  fork(slot: Slot, place: 'current' | 'next'): WorkerProcess
+  /** Starts a worker in a slot that has none, after a while. */
+  revive(slot: Slot, delay: number): void
+  /** Resolves when the worker is ready; rejects with SCALE_CLUSTER_START when it ends or is late, and then ends it. */
+  ready(worker: WorkerProcess): Promise<void>
+  /** Makes the slot's `next` its `current`; returns the old one. */
+  swap(slot: Slot): WorkerProcess | undefined
+  /** Drains a worker and waits for its end, by force at the deadline. */
+  drain(worker: WorkerProcess, handOver: boolean): Promise<DrainOutcome>
+  /** Ends a worker at once, without a restart. Resolves when it is gone. */
+  end(worker: WorkerProcess, reason?: string): Promise<void>
+  all(): WorkerProcess[]
+}
+
+/** How long a worker may overstay its drain budget until it is killed, in ms. */
+const GRACE = 2_000
+
+export function createCrew(options: CrewOptions): Crew {
+  const { dispatcher, policy, counters, events, notices } = options
+  const slots: Slot[] = []
+  const gone = new WeakMap<WorkerProcess, Promise<void>>()
+  const settle = new WeakMap<WorkerProcess, { up(): void; down(reason: string): void; gone(): void }>()
+  const drained = new WeakMap<WorkerProcess, { moved: number; cut: number }>()
+  const ups = new WeakMap<WorkerProcess, Promise<void>>()
+  let lastId = 0
+
+  function fork(slot: Slot, place: 'current' | 'next'): WorkerProcess {
+    const { cwd, ...common } = options.spec()
+    const worker = forkWorker(
+      {
+        cwd,
+        execArgv: options.execArgv,
+        env: options.env,
+        spec: {
+          ...common,
+          id: ++lastId,
+          slot: slot.slot,
+          generation: slot.generation++,
+          role: slot.role,
+          count: slots.length,
+        },
+      },
+      { message: onMessage, corrupt: onCorrupt, exit: onExit },
+    )
+    slot[place] = worker
+    const up = new Promise<void>((resolve, reject) => {
+      const left = new Promise<void>((leave) => {
+        settle.set(worker, { up: resolve, down: (reason) => reject(new StartError(reason)), gone: leave })
+      })
+      gone.set(worker, left)
+    })
+    // Not everybody who forks waits.
+    up.catch(() => undefined)
+    ups.set(worker, up)
+    events.emit('fork', worker)
+    return worker
+  }
+
+  function onMessage(worker: WorkerProcess, message: FromWorker, handle: NativeHandle | undefined): void {
+    switch (message.t) {
+      case 'took':
+        return dispatcher.took(worker.id, message.count)
+      case 'give':
+        counters.moved += 1
+        if (handle) dispatcher.accept(handle, true)
+        return
+      case 'beat':
+        worker.beat = message
+        events.emit('beat', worker, message)
+        return
+      case 'line':
+        events.emit('line', message.line)
+        return
+      case 'waiting':
+        worker.waitingFor = message.reason
+        return
+      case 'where':
+        return tellWhere(worker)
+      case 'ready':
+        return onReady(worker)
+      case 'failed':
+        worker.failed = message.message
+        return worker.disconnect()
+      case 'drained':
+        drained.set(worker, message)
+        worker.wanted = true
+        return worker.disconnect()
+      default:
+    }
+  }
+
+  function tellWhere(worker: WorkerProcess): void {
+    const { mode, listener } = options
+    const handles = mode === 'shared' ? (listener?.handles ?? []) : []
+    worker.send({ t: 'listen', mode, address: listener?.addresses[0] ?? options.address, handles: handles.length })
+    for (const handle of handles) worker.send({ t: 'handle' }, handle)
+  }
+
+  function onReady(worker: WorkerProcess): void {
+    // Told to go in the meantime.
+    if (worker.state !== 'starting') return
+    worker.state = 'ready'
+    worker.readyAt = Date.now()
+    worker.waitingFor = undefined
+    policy.succeeded()
+    if (options.mode === 'given')
+      dispatcher.add({ id: worker.id, take: (handle, idle) => worker.send({ t: 'conn', idle }, handle) })
+    settle.get(worker)?.up()
+    events.emit('ready', worker)
+  }
+
+  function onCorrupt(worker: WorkerProcess, reason: string): void {
+    // What came before or after the damage is lost: an acknowledgement perhaps.
+    notices.corrupt(worker, reason)
+    worker.reason = `sent something that is no message (${reason})`
+    worker.kill('SIGKILL')
+  }
+
+  function onExit(worker: WorkerProcess, exit: ExitInfo): void {
+    const slot = slots[worker.slot]
+    dispatcher.dead(worker.id)
+    counters.rescued = dispatcher.rescued
+    settle.get(worker)?.down(exit.reason)
+    settle.get(worker)?.gone()
+    if (slot) {
+      slot.lastExit = exit
+      slot.leaving.delete(worker)
+      const alone = slot.current === worker || (slot.next === worker && !slot.current)
+      if (slot.current === worker) slot.current = undefined
+      if (slot.next === worker) slot.next = undefined
+      if (!exit.wanted && options.running()) {
+        if (worker.readyAt !== undefined) counters.crashes += 1
+        if (alone) startAgain(slot, worker, exit)
+      }
+    }
+    events.emit('exit', worker, exit)
+  }
+
+  function startAgain(slot: Slot, worker: WorkerProcess, exit: ExitInfo): void {
+    slot.restarts += 1
+    const wasReady = worker.readyAt !== undefined
+    const { delay, opened } = wasReady
+      ? policy.crashed(slot.slot, Date.now() - (worker.readyAt as number))
+      : policy.failedToStart()
+    notices.crashed(worker, exit, delay)
+    if (opened) notices.cannotStart(exit.reason, slots.filter(({ current }) => current?.state === 'ready').length)
+    revive(slot, delay)
+  }
+
+  function revive(slot: Slot, delay: number): void {
+    clearTimeout(slot.respawn)
+    slot.respawn = setTimeout(() => {
+      slot.respawn = undefined
+      if (!options.running() || slot.current || slot.next || slots[slot.slot] !== slot) return
+      void untilReady(fork(slot, 'current'), true).catch(() => undefined)
+    }, delay)
+  }
+
+  /** `patient`: failing readiness checks are waited for as long as it takes, as a server that is away comes back. */
+  async function untilReady(worker: WorkerProcess, patient: boolean): Promise<void> {
+    const { startTimeout } = options
+    const timer = setInterval(() => {
+      if (patient && worker.waitingFor !== undefined && performance.now() - worker.heardAt < startTimeout) return
+      worker.reason =
+        worker.waitingFor === undefined
+          ? `did not become ready within ${startTimeout} ms`
+          : `did not become ready within ${startTimeout} ms: ${worker.waitingFor}`
+      worker.kill('SIGKILL')
+    }, startTimeout)
+    try {
+      await ups.get(worker)
+    } finally {
+      clearInterval(timer)
+    }
+  }
+
+  async function drain(worker: WorkerProcess, handOver: boolean): Promise<DrainOutcome> {
+    if (worker.state === 'gone') return { moved: 0, cut: 0, killed: false }
+    const { drainTimeout } = options
+    const open = worker.beat?.connections ?? 0
+    worker.wanted = true
+    if (worker.state === 'starting') {
+      await end(worker)
+      return { moved: 0, cut: 0, killed: false }
+    }
+    worker.state = 'draining'
+    // Before the order: what is sent after it would come too late.
+    dispatcher.remove(worker.id)
+    events.emit('drain', worker)
+    worker.send({ t: 'drain', handOver, budget: drainTimeout })
+    let killed = false
+    const timer = setTimeout(() => {
+      killed = true
+      counters.killed += 1
+      notices.killed(worker, drainTimeout + GRACE)
+      worker.kill('SIGKILL')
+    }, drainTimeout + GRACE)
+    await gone.get(worker)
+    clearTimeout(timer)
+    const report = drained.get(worker)
+    return { moved: report?.moved ?? 0, cut: report?.cut ?? (killed ? open : 0), killed }
+  }
+
+  async function end(worker: WorkerProcess, reason?: string): Promise<void> {
+    if (worker.state === 'gone') return
+    worker.wanted = true
+    worker.reason ??= reason
+    worker.kill('SIGKILL')
+    await gone.get(worker)
+  }
+
+  return {
+    slots,
+    fork,
+    revive,
+    ready: (worker) => untilReady(worker, false),
+    swap(slot) {
+      const old = slot.current
+      slot.current = slot.next
+      slot.next = undefined
+      clearTimeout(slot.respawn)
+      if (old) slot.leaving.add(old)
+      return old
+    },
+    drain,
+    end,
+    all: () => slots.flatMap(processesOf),
+  }
+}

@@ -1,0 +1,115 @@
+import type { NativeHandle } from './listener.ts'
+
+/** A worker, as far as connections go. */
+export interface Target {
+  readonly id: number
+  /** Sends one connection; false where the channel is gone. */
+  take(handle: NativeHandle, idle: boolean): boolean
+}
+
+interface Connection {
+  handle: NativeHandle
+  /** Kept alive by another worker before. */
+  idle: boolean
+}
+
+interface Member {
+  target: Target
+  /** Sent and not yet taken over; our copy of the descriptor stays open until then. */
+  sent: Connection[]
+  /** Sent no more; known until what it was sent is taken over. */
+  removed: boolean
+}
+
+/** Gives connections to workers in turn, one at a time each, and to another where a worker dies before it took one. */
+export interface Dispatcher {
+  /** How many wait for a free worker. */
+  readonly waiting: number
+  /** How many connections were given to another worker because the first one died. */
+  readonly rescued: number
+  /** Takes in a connection. */
+  accept(handle: NativeHandle, idle: boolean): void
+  /** This worker is sent connections from now on. */
+  add(target: Target): void
+  /** It is sent no more; what was sent before is still its own. */
+  remove(id: number): void
+  /** The worker took over `count` connections, in the order they were sent. */
+  took(id: number, count: number): void
+  /** The worker is dead: what it had not taken over goes to others. */
+  dead(id: number): void
+  /** Closes what waits. */
+  close(): void
+}
+
+/**
+ * Round robin among the workers that are free. A worker is free when it has taken over what it was sent, so one whose
+ * event loop is busy gets fewer, and one that hangs gets one at most.
+ */
+export function createDispatcher(): Dispatcher {
+  const members = new Map<number, Member>()
+  const free = new Map<number, Member>()
+  const queue: Connection[] = []
+  let rescued = 0
+
+  function pump(): void {
+    while (queue.length > 0) {
+      const next = free.entries().next()
+      if (next.done) return
+      const [id, member] = next.value
+      free.delete(id)
+      const connection = queue.shift() as Connection
+      if (member.target.take(connection.handle, connection.idle)) member.sent.push(connection)
+      // Its channel is gone and its exit will be heard of: it is not free again.
+      else queue.unshift(connection)
+    }
+  }
+
+  return {
+    get waiting() {
+      return queue.length
+    },
+    get rescued() {
+      return rescued
+    },
+    accept(handle, idle) {
+      queue.push({ handle, idle })
+      pump()
+    },
+    add(target) {
+      const member: Member = { target, sent: [], removed: false }
+      members.set(target.id, member)
+      free.set(target.id, member)
+      pump()
+    },
+    remove(id) {
+      free.delete(id)
+      const member = members.get(id)
+      if (member && member.sent.length === 0) members.delete(id)
+      else if (member) member.removed = true
+    },
+    took(id, count) {
+      const member = members.get(id)
+      if (!member) return
+      for (const connection of member.sent.splice(0, count)) connection.handle.close()
+      if (member.sent.length > 0) return
+      if (member.removed) members.delete(id)
+      else {
+        free.set(id, member)
+        pump()
+      }
+    },
+    dead(id) {
+      free.delete(id)
+      const member = members.get(id)
+      if (!member) return
+      members.delete(id)
+      rescued += member.sent.length
+      // They came before those that wait.
+      queue.unshift(...member.sent)
+      pump()
+    },
+    close() {
+      for (const connection of queue.splice(0)) connection.handle.close()
+    },
+  }
+}

@@ -1,0 +1,280 @@
+import { pause } from '@fastify-scale/kit'
+import { ClusterOptionError, StartError, StoppingError } from '../errors.ts'
+import type { ResolvedOptions } from '../options.ts'
+import type { ListenMode } from '../protocol.ts'
+import { resolveApp, resolveCwd } from './app-path.ts'
+import { type CrewNotices, createCrew } from './crew.ts'
+import { createDispatcher } from './dispatcher.ts'
+import { createExclusive } from './exclusive.ts'
+import { acceptUnsupported, openListener, urlsOf } from './listener.ts'
+import { replaceSlots } from './reload.ts'
+import { createRespawnPolicy } from './respawn.ts'
+import { createSafeEmitter } from './safe-emitter.ts'
+import { createSlot, type Slot } from './slot.ts'
+import { systemdSockets } from './systemd.ts'
+import type { Counters, Primary, PrimaryEvents, ReloadProgress, ReloadResult } from './types.ts'
+import { createWatchdog } from './watchdog.ts'
+import type { WorkerProcess } from './worker-process.ts'
+
+/** What operators should hear of, besides what the events tell. */
+export interface Notices extends CrewNotices {
+  warn(message: string): void
+  hung(worker: WorkerProcess, silent: number): void
+  /** Something in the launcher failed that should not have. */
+  internal(error: unknown, event: string): void
+  /** Nothing serves and nothing can be started: the launcher should end. */
+  fatal(error: Error): void
+}
+
+export interface PrimaryOptions extends ResolvedOptions {
+  name: string
+  notices: Notices
+}
+
+export interface PreparedPrimary {
+  primary: Primary
+  /**
+   * Starts one worker, and when that one is ready the others. Resolves when the first one is ready, or rejects with
+   * SCALE_CLUSTER_START and nothing left behind.
+   */
+  start(): Promise<void>
+}
+
+/** Binds the addresses and makes a cluster that has no workers yet. Throws SCALE_CLUSTER_ADDRESS, SCALE_CLUSTER_APP. */
+export async function preparePrimary(options: PrimaryOptions): Promise<PreparedPrimary> {
+  const { notices, workers: range } = options
+  const events = createSafeEmitter<PrimaryEvents>((error, event) => notices.internal(error, event))
+  const counters: Counters = { reloads: 0, failedReloads: 0, crashes: 0, hangs: 0, killed: 0, moved: 0, rescued: 0 }
+  const startedAt = Date.now()
+  let state: Primary['state'] = 'starting'
+  let reloading: ReloadProgress | undefined
+  let queuedReload: Promise<ReloadResult> | undefined
+  let tailing = false
+  let stopped: Promise<void> | undefined
+
+  // A wrong path is found before anything is bound or forked.
+  resolveApp(options.app, options.cwd)
+  const { mode, why } = chooseMode(options.balance)
+  if (why) notices.warn(`connections can't be handed over between workers: ${why}`)
+  const listener =
+    mode === 'cluster'
+      ? undefined
+      : await openListener({
+          host: options.host,
+          port: options.port,
+          path: options.path,
+          fds: systemdSockets(),
+          backlog: options.backlog,
+        })
+  const dispatcher = createDispatcher()
+  const exclusive = createExclusive()
+  const crew = createCrew({
+    spec: () => ({
+      app: resolveApp(options.app, options.cwd),
+      cwd: resolveCwd(options.cwd),
+      name: options.name,
+      startTimeout: options.startTimeout,
+      logLevel: options.logLevel,
+      requestLog: options.requestLog,
+    }),
+    execArgv: options.execArgv,
+    env: options.env,
+    startTimeout: options.startTimeout,
+    drainTimeout: options.drainTimeout,
+    mode,
+    listener,
+    address: { address: options.host, port: options.port, family: 'IPv4' },
+    dispatcher,
+    policy: createRespawnPolicy(),
+    counters,
+    events,
+    running: () => state === 'running',
+    notices: {
+      ...notices,
+      cannotStart(reason, serving) {
+        if (serving > 0) notices.cannotStart(reason, serving)
+        else notices.fatal(new StartError(`no worker serves and none can be started: ${reason}`))
+      },
+    },
+  })
+  const { slots } = crew
+
+  const watchdog = createWatchdog(options.hangTimeout, crew.all, (worker, silent) => {
+    counters.hangs += 1
+    worker.heardAt = Number.POSITIVE_INFINITY
+    worker.reason = `its event loop did not answer for ${silent} ms`
+    notices.hung(worker, silent)
+    worker.kill('SIGKILL')
+  })
+  const watch = options.hangTimeout > 0 ? setInterval(watchdog.look, watchdog.interval) : undefined
+
+  events.on('fork', ({ id }) => {
+    if (tailing)
+      crew
+        .all()
+        .find((worker) => worker.id === id)
+        ?.send({ t: 'tail', on: true })
+  })
+
+  function tellCount(): void {
+    for (const worker of crew.all()) worker.send({ t: 'count', count: slots.length })
+    events.emit('scale', slots.length)
+  }
+
+  async function grow(count: number): Promise<void> {
+    const added: Slot[] = []
+    while (slots.length < count) {
+      const slot = createSlot(slots.length, 'web')
+      slots.push(slot)
+      added.push(slot)
+    }
+    tellCount()
+    await Promise.all(added.map((slot) => crew.ready(crew.fork(slot, 'current'))))
+  }
+
+  async function shrink(count: number): Promise<void> {
+    const removed = slots.splice(count)
+    tellCount()
+    await Promise.all(
+      removed.flatMap((slot) => {
+        clearTimeout(slot.respawn)
+        return [slot.current, slot.next].map((worker) => worker && crew.drain(worker, true))
+      }),
+    )
+  }
+
+  function refuseWhileStopping(): void {
+    if (state === 'stopping') throw new StoppingError(`${options.name} is stopping`)
+  }
+
+  async function replace(which: readonly Slot[]): Promise<ReloadResult> {
+    refuseWhileStopping()
+    const result = await replaceSlots(which, {
+      crew,
+      retire: (worker) => dispatcher.remove(worker.id),
+      onProgress: (progress) => {
+        reloading = progress
+        events.emit('progress', progress)
+      },
+    })
+    counters[result.ok ? 'reloads' : 'failedReloads'] += 1
+    events.emit('reload', result)
+    return result
+  }
+
+  async function stopAll(): Promise<void> {
+    if (state === 'running') events.emit('stopping')
+    state = 'stopping'
+    clearInterval(watch)
+    listener?.close()
+    for (const slot of slots) clearTimeout(slot.respawn)
+    // Connections that were accepted and wait for a free worker are still to be served.
+    for (let tries = 0; dispatcher.waiting > 0 && tries < 50; tries++) await pause(20)
+    dispatcher.close()
+    await Promise.all(crew.all().map((worker) => crew.drain(worker, false)))
+  }
+
+  const primary: Primary = {
+    name: options.name,
+    pid: process.pid,
+    startedAt,
+    addresses: listener ? urlsOf(listener.addresses) : [`http://${options.host}:${options.port}`],
+    slots,
+    counters,
+    get reloading() {
+      return reloading
+    },
+    get state() {
+      return state
+    },
+    events,
+    workers: crew.all,
+    reload() {
+      // Reloads never overlap. One that waits does for all who ask in the meantime.
+      queuedReload ??= exclusive(() => {
+        queuedReload = undefined
+        return replace([...slots])
+      })
+      return queuedReload
+    },
+    scale(to) {
+      return exclusive(async () => {
+        refuseWhileStopping()
+        const count = parseScale(to, slots.length)
+        if (count > slots.length) {
+          const before = slots.length
+          await grow(count).catch(async (error) => {
+            await shrink(before)
+            throw error
+          })
+        } else if (count < slots.length) await shrink(count)
+        return slots.length
+      })
+    },
+    restart(index) {
+      return exclusive(() => {
+        const slot = slots[index]
+        if (!slot)
+          throw new ClusterOptionError(`there is no slot ${index}: they are numbered from 0 to ${slots.length - 1}`)
+        return replace([slot])
+      })
+    },
+    tail(on) {
+      tailing = on
+      for (const worker of crew.all()) worker.send({ t: 'tail', on })
+    },
+    stop() {
+      stopped ??= stopAll()
+      return stopped
+    },
+    kill() {
+      state = 'stopping'
+      for (const worker of crew.all()) {
+        worker.wanted = true
+        worker.kill('SIGKILL')
+      }
+    },
+  }
+
+  async function start(): Promise<void> {
+    try {
+      if (mode === 'given') listener?.accept((handle) => dispatcher.accept(handle, false))
+      const first = createSlot(0, 'web')
+      slots.push(first)
+      // One first: an app that can't start costs one fork and says why once.
+      await crew.ready(crew.fork(first, 'current'))
+      refuseWhileStopping()
+      state = 'running'
+    } catch (error) {
+      state = 'stopping'
+      clearInterval(watch)
+      listener?.close()
+      dispatcher.close()
+      await Promise.all(crew.all().map((worker) => crew.end(worker)))
+      throw error
+    }
+    if (range.initial > 1) void exclusive(() => grow(range.initial)).catch(() => undefined)
+  }
+
+  return { primary, start }
+}
+
+function chooseMode(balance: ResolvedOptions['balance']): { mode: ListenMode; why?: string } {
+  const why = acceptUnsupported()
+  if (why) return { mode: 'cluster', why }
+  return { mode: balance === 'none' ? 'shared' : 'given' }
+}
+
+function parseScale(to: number | string, now: number): number {
+  const text = String(to).trim()
+  const match = /^([+-]?)(\d{1,4})$/.exec(text)
+  const amount = Number(match?.[2])
+  const count = match?.[1] === '+' ? now + amount : match?.[1] === '-' ? now - amount : amount
+  if (!match || count < 1 || count > 1_024)
+    throw new ClusterOptionError(
+      match && count < 1
+        ? `there must be at least 1 worker; stop ends the launcher`
+        : `scale takes a number from 1 to 1024, +N or -N, but is '${text}'`,
+    )
+  return count
+}

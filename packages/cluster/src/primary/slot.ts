@@ -1,0 +1,42 @@
+import type { ExitInfo, SlotView, WorkerHandle } from './types.ts'
+import type { WorkerProcess } from './worker-process.ts'
+
+/** One place in the cluster. At rest `current` serves; while it is replaced `next` starts or an old one leaves. */
+export interface Slot extends SlotView {
+  current: WorkerProcess | undefined
+  next: WorkerProcess | undefined
+  readonly leaving: Set<WorkerProcess>
+  restarts: number
+  replacements: number
+  lastExit: ExitInfo | undefined
+  /** Of the next worker to be forked. */
+  generation: number
+  /** Waits to start a worker again. */
+  respawn: NodeJS.Timeout | undefined
+}
+
+export function createSlot(slot: number, role: string): Slot {
+  return {
+    slot,
+    role,
+    current: undefined,
+    next: undefined,
+    leaving: new Set(),
+    restarts: 0,
+    replacements: 0,
+    lastExit: undefined,
+    generation: 0,
+    respawn: undefined,
+    get worker(): WorkerHandle | undefined {
+      return this.current
+    },
+    get other(): WorkerHandle | undefined {
+      return this.next ?? [...this.leaving].at(-1)
+    },
+  }
+}
+
+/** All processes of a slot. */
+export function processesOf({ current, next, leaving }: Slot): WorkerProcess[] {
+  return [...leaving, ...(current ? [current] : []), ...(next ? [next] : [])]
+}

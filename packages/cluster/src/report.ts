@@ -1,0 +1,56 @@
+import { hostname } from 'node:os'
+import pino, { type DestinationStream } from 'pino'
+
+/** How the launcher speaks to operators: readable lines on a terminal, pino lines elsewhere. */
+export interface Report {
+  info(message: string, details?: object): void
+  warn(message: string, details?: object): void
+  error(message: string, details?: object): void
+}
+
+export interface ReportOptions {
+  name: string
+  /** Level from which lines are written where there is no terminal. */
+  level: string
+  /** True where a person watches. Default: stderr is a terminal. */
+  terminal?: boolean
+  /** Every line of the launcher, however it is shown. */
+  onLine?: (line: string) => void
+}
+
+const PAINT = { info: ['', ''], warn: ['\x1b[33m', '\x1b[39m'], error: ['\x1b[31m', '\x1b[39m'] } as const
+
+export function createReport({ name, level, terminal = process.stderr.isTTY, onLine }: ReportOptions): Report {
+  const stream: DestinationStream = {
+    write(line) {
+      if (!terminal) process.stdout.write(line)
+      onLine?.(line)
+    },
+  }
+  const log = pino({ level, base: { pid: process.pid, hostname: hostname(), launcher: name } }, stream)
+  const say = (kind: 'info' | 'warn' | 'error', message: string, details: object = {}): void => {
+    log[kind](details, message)
+    if (!terminal) return
+    const [on, off] = PAINT[kind]
+    process.stderr.write(`\x1b[2m${clock()} ${name}\x1b[22m  ${on}${message}${off}\n`)
+  }
+  return {
+    info: (message, details) => say('info', message, details),
+    warn: (message, details) => say('warn', message, details),
+    error: (message, details) => say('error', message, details),
+  }
+}
+
+function clock(): string {
+  return new Date().toTimeString().slice(0, 8)
+}
+
+/** `1 worker`, `2 workers`. */
+export function plural(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`
+}
+
+/** ms as a person reads them: `412 ms`, `3.2 s`. */
+export function took(ms: number): string {
+  return ms < 1_000 ? `${Math.round(ms)} ms` : `${(ms / 1_000).toFixed(1)} s`
+}

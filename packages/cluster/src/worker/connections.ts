@@ -1,0 +1,134 @@
+import { Server as HttpServer, type ServerResponse } from 'node:http'
+import type { Server, Socket } from 'node:net'
+import type { NativeHandle } from '../primary/listener.ts'
+
+/** What Node keeps on a connection of an HTTP server, and does not document. */
+interface HttpSocket extends Socket {
+  _handle?: (NativeHandle & { readStop?(): number; writeQueueSize?: number; reading?: boolean }) | null
+  _httpMessage?: ServerResponse | null
+  parser?: object | null
+}
+
+/** The connections of one server: who is idle, who is busy, and how one leaves this process alive. */
+export interface Connections {
+  readonly size: number
+  /** Connections that were upgraded (websockets). */
+  upgraded(): number
+  /** Connections without a request, upgraded ones excepted. */
+  idle(): number
+  /**
+   * From now on every response whose headers are not sent says `Connection: close`, those in flight included; HTTP/2
+   * sessions end when their streams do.
+   */
+  sayClose(): void
+  /**
+   * Takes connections that can be served elsewhere out of this process: plain HTTP/1.1, no request begun, nothing read
+   * since the last one, nothing left to write. The server forgets them; the caller closes the handles after sending them.
+   */
+  detachIdle(): NativeHandle[]
+  /** Closes connections without a request. */
+  closeIdle(): void
+  destroyAll(): void
+  /** Calls back when the last connection is gone; at once where there is none. */
+  whenEmpty(listener: () => void): void
+}
+
+export function trackConnections(server: Server): Connections {
+  const sockets = new Set<HttpSocket>()
+  const sessions = new Set<{ close(): void }>()
+  const emptied: (() => void)[] = []
+  const plain = server instanceof HttpServer
+
+  server.on('connection', function scaleTrack(socket: HttpSocket) {
+    sockets.add(socket)
+    socket.once('close', () => {
+      sockets.delete(socket)
+      if (sockets.size === 0) for (const listener of emptied.splice(0)) listener()
+    })
+  })
+  server.on(
+    'session',
+    function scaleTrackSession(session: { close(): void; once(event: 'close', f: () => void): void }) {
+      sessions.add(session)
+      session.once('close', () => sessions.delete(session))
+    },
+  )
+
+  /**
+   * Those that Node itself would close as idle: its list of connections knows whether a request has begun to arrive,
+   * which nothing public tells. So it is asked to close them, and for this one call destroying only takes a note.
+   */
+  function idleByNode(): Set<HttpSocket> {
+    const idle = new Set<HttpSocket>()
+    for (const socket of sockets) {
+      socket.destroy = function note() {
+        idle.add(socket)
+        return socket
+      }
+    }
+    try {
+      ;(server as HttpServer).closeIdleConnections?.()
+    } finally {
+      for (const socket of sockets) delete (socket as Partial<HttpSocket>).destroy
+    }
+    return idle
+  }
+
+  /** Nothing was ever read from it: for Node its first request has begun with the connection, for us it has not. */
+  const fresh = (socket: HttpSocket): boolean => socket.bytesRead === 0 && !socket._httpMessage
+
+  return {
+    get size() {
+      return sockets.size
+    },
+    upgraded() {
+      if (!plain) return 0
+      let count = 0
+      for (const socket of sockets) if (socket.parser === null) count += 1
+      return count
+    },
+    idle() {
+      let count = 0
+      for (const socket of sockets) if (socket.parser && !socket._httpMessage) count += 1
+      return count
+    },
+    sayClose() {
+      for (const { _httpMessage: response } of sockets)
+        if (response && !response.headersSent) response.shouldKeepAlive = false
+      server.prependListener('request', function scaleSayClose(_request: unknown, response: ServerResponse) {
+        response.shouldKeepAlive = false
+      })
+      for (const session of sessions) session.close()
+    },
+    detachIdle() {
+      if (!plain) return []
+      const handles: NativeHandle[] = []
+      const idle = idleByNode()
+      for (const socket of sockets) {
+        const handle = socket._handle
+        if (!handle?.readStop || socket.destroyed || !(idle.has(socket) || fresh(socket))) continue
+        if (socket.readableLength > 0 || socket.writableLength > 0 || handle.writeQueueSize || socket.readableEnded)
+          continue
+        // No byte may be read here from now on: it belongs to the next worker.
+        handle.reading = false
+        handle.readStop()
+        // Without its handle the socket is closed for this process alone: parser, timers and counts go the usual way.
+        socket._handle = null
+        socket.destroy()
+        handles.push(handle)
+      }
+      return handles
+    },
+    closeIdle() {
+      for (const socket of sockets) if (plain && fresh(socket)) socket.destroy()
+      ;(server as Partial<HttpServer>).closeIdleConnections?.()
+    },
+    destroyAll() {
+      for (const socket of sockets) socket.destroy()
+    },
+    whenEmpty(listener) {
+      if (sockets.size === 0) listener()
+      else emptied.push(listener)
+    },
+  }
+}

@@ -1,0 +1,57 @@
+import type { FastifyInstance } from 'fastify'
+import type { Socket } from 'node:net'
+import type { NativeHandle } from '../primary/listener.ts'
+import type { ToWorker } from '../protocol.ts'
+import type { WorkerChannel } from './channel.ts'
+import { createKeptAlive } from './kept-alive.ts'
+import { adoptServer, type MainListener } from './listen.ts'
+
+type ListenOrder = Extract<ToWorker, { t: 'listen' }>
+
+/** How this worker comes to its connections. */
+export interface Listening {
+  /** Asks the primary where to listen, and listens there. */
+  start(app: FastifyInstance): Promise<void>
+  /** Takes over a connection that the primary sent; false where this server does not listen (any more). */
+  take(connection: NativeHandle, idle: boolean): boolean
+}
+
+export function createListening(channel: WorkerChannel): Listening {
+  let app: FastifyInstance | undefined
+  let listener: MainListener | undefined
+  let keepAlive: ((socket: Socket) => void) | undefined
+  let order: ListenOrder | undefined
+  let ordered: ((order: ListenOrder) => void) | undefined
+  const shared: NativeHandle[] = []
+
+  channel.on((message, handle) => {
+    if (message.t === 'listen') order = message
+    else if (message.t === 'handle' && handle) shared.push(handle)
+    else return
+    if (order && shared.length === order.handles) ordered?.(order)
+  })
+
+  return {
+    async start(instance) {
+      const answer = new Promise<ListenOrder>((resolve) => (ordered = resolve))
+      await channel.send({ t: 'where' })
+      const { mode, address } = await answer
+      app = instance
+      keepAlive = createKeptAlive(app.server)
+      if (mode !== 'cluster') listener = adoptServer(app.server, address, shared)
+      await app.listen('path' in address ? { path: address.path } : { host: address.address, port: address.port })
+    },
+    take(connection, idle) {
+      if (!app || !listener) return false
+      if (!idle) return listener.take(connection)
+      const { server } = app
+      let socket: Socket | undefined
+      const note = (one: Socket): void => void (socket = one)
+      server.once('connection', note)
+      const taken = listener.take(connection)
+      server.off('connection', note)
+      if (socket) keepAlive?.(socket)
+      return taken
+    },
+  }
+}

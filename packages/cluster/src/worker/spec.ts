@@ -1,0 +1,31 @@
+/** What the primary tells a worker before it starts, in the environment. */
+export interface WorkerSpec {
+  /** The module to run: a real path, resolved anew for each worker. */
+  app: string
+  id: number
+  slot: number
+  generation: number
+  role: string
+  count: number
+  /** The launcher's name. */
+  name: string
+  /** ms that loading the app and its readiness checks may take. */
+  startTimeout: number
+  logLevel: string
+  /** Log a line when a request comes in and when it is answered. */
+  requestLog: boolean
+}
+
+const VARIABLE = 'FASTIFY_SCALE_WORKER'
+
+/** The environment of a worker. `FASTIFY_SCALE_ROLE` is for the app to read. */
+export function specToEnv(spec: WorkerSpec): Record<string, string> {
+  return { [VARIABLE]: JSON.stringify(spec), FASTIFY_SCALE_ROLE: spec.role }
+}
+
+/** Reads the spec and removes it from the environment, so that children of the app do not take themselves for workers. */
+export function takeSpec(env: NodeJS.ProcessEnv): WorkerSpec | undefined {
+  const text = env[VARIABLE]
+  delete env[VARIABLE]
+  return text === undefined ? undefined : (JSON.parse(text) as WorkerSpec)
+}
