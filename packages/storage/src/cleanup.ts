@@ -16,6 +16,8 @@ export interface Leftover {
    * are looked for, and everything is looked at again after a while.
    */
   uncertain: boolean
+  /** Only multipart uploads are removed: the object is good. */
+  keepObject?: boolean
 }
 
 export interface Cleanup {
@@ -47,7 +49,7 @@ export function createCleanup(options: CleanupOptions): Cleanup {
   const hurry = new AbortController()
   const giveUp = new AbortController()
 
-  async function removeOnce({ key, uploadId, uncertain }: Leftover): Promise<void> {
+  async function removeOnce({ key, uploadId, uncertain, keepObject }: Leftover): Promise<void> {
     const uploadIds = new Set(uploadId === undefined ? [] : [uploadId])
     if (uncertain) for (const found of await uploadsOf(key)) uploadIds.add(found)
     for (const id of uploadIds) {
@@ -56,6 +58,7 @@ export function createCleanup(options: CleanupOptions): Cleanup {
         giveUp.signal,
       ).catch(unlessMissing)
     }
+    if (keepObject) return
     await call((o) => s3.send(new DeleteObjectCommand({ Bucket: bucket, Key: key }), o), giveUp.signal).catch(
       unlessMissing,
     )

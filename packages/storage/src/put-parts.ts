@@ -34,6 +34,8 @@ export interface PutTrace {
   /** True once a request was sent that could have made something. */
   touched: boolean
   uploadId?: string
+  /** True where the multipart upload may have been begun twice: an answer was lost, and the SDK asked again. */
+  begunAgain?: boolean
 }
 
 /**
@@ -112,9 +114,10 @@ export async function putParts(
       return { etag: ETag ?? '' }
     }
 
-    const { UploadId } = await call((options) => s3.send(new CreateMultipartUploadCommand(params), options), signal)
-    const uploadId = UploadId ?? ''
+    const begun = await call((options) => s3.send(new CreateMultipartUploadCommand(params), options), signal)
+    const uploadId = begun.UploadId ?? ''
     trace.uploadId = uploadId
+    trace.begunAgain = (begun.$metadata.attempts ?? 1) > 1
     let partNumber = 1
     send(uploadId, partNumber, first, length)
     while ((rest ??= await next()) !== null) {

@@ -148,6 +148,7 @@ async function storeFile(
       file.length !== undefined && file.length <= MAX_PUT_BYTES && file.length > 0
         ? await putStream(deps, params, metered, file.length, trace, stop)
         : await putParts(deps, params, metered, trace, stop)
+    if (trace.begunAgain) await deps.cleanup.discard({ key, uncertain: true, keepObject: true })
     return {
       url: deps.urls.url(key),
       key,

@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { type ClientRequest, type IncomingHttpHeaders, request as httpRequest } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import {
   GetObjectCommand,
@@ -9,7 +10,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { type S3Server, startS3 } from '@fastify-scale/dev-services'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
-import { afterAll, afterEach, beforeAll } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest'
 import scaleStorage, { type ScaleStorageOptions } from '../src/index.ts'
 
 export const CDN = 'https://cdn.example.test/files'
@@ -51,11 +52,12 @@ export function useS3(): Fixture {
       requestChecksumCalculation: 'WHEN_REQUIRED',
       responseChecksumValidation: 'WHEN_REQUIRED',
     })
-    bucket = server.bucket
+  })
+  beforeEach(async () => {
+    bucket = await server.createBucket()
   })
   afterEach(async () => {
     for (const end of ends.splice(0).reverse()) await end()
-    bucket = await server.createBucket()
   })
   afterAll(async () => {
     s3?.destroy()
@@ -154,3 +156,72 @@ export const filePart = (data: Buffer, name = 'file', filename = 'x.png', type =
   type,
   data,
 })
+
+export interface Answer {
+  status: number
+  headers: IncomingHttpHeaders
+  code: string | undefined
+  body: string
+  /** ms from the start of the request to the end of the answer. */
+  ms: number
+}
+
+/**
+ * Sends a form with one file over a real connection, as slowly or partially as the test likes: `feed` writes what it wants
+ * of the file and ends it by returning, or leaves it open by never returning.
+ */
+export function sendForm(
+  url: string,
+  feed: (write: (chunk: Buffer) => Promise<void>, request: ClientRequest) => Promise<void>,
+): { answer: Promise<Answer>; request: ClientRequest } {
+  const [head, tail] = split(form(filePart(Buffer.from('|'))).payload)
+  const start = performance.now()
+  const request = httpRequest(url, {
+    method: 'POST',
+    agent: false,
+    headers: { 'content-type': `multipart/form-data; boundary=${BOUNDARY}`, 'transfer-encoding': 'chunked' },
+  })
+  const answer = new Promise<Answer>((resolve, reject) => {
+    let answered = false
+    request.on('error', (error) => answered || reject(error))
+    request.on('response', (response) => {
+      answered = true
+      const chunks: Buffer[] = []
+      response.on('data', (chunk: Buffer) => chunks.push(chunk))
+      response.on('error', reject)
+      response.on('end', () => {
+        const body = Buffer.concat(chunks).toString()
+        resolve({
+          status: response.statusCode ?? 0,
+          headers: response.headers,
+          code: (JSON.parse(body) as { code?: string }).code,
+          body,
+          ms: performance.now() - start,
+        })
+      })
+    })
+  })
+  answer.catch(() => {})
+  const write = (chunk: Buffer): Promise<void> =>
+    new Promise((resolve) => {
+      if (request.destroyed) return resolve()
+      if (request.write(chunk)) return resolve()
+      const done = (): void => {
+        request.off('drain', done)
+        request.off('close', done)
+        resolve()
+      }
+      request.on('drain', done)
+      request.on('close', done)
+    })
+  const feeding = write(head)
+    .then(() => feed(write, request))
+    .then(() => void request.end(tail))
+  feeding.catch(() => {})
+  return { answer, request }
+}
+
+function split(payload: Buffer): [Buffer, Buffer] {
+  const at = payload.indexOf('\r\n\r\n|\r\n') + 4
+  return [payload.subarray(0, at), payload.subarray(at + 1)]
+}
