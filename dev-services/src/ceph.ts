@@ -30,9 +30,9 @@ export interface CephCluster {
 export async function cephBinaries(onProgress?: Progress): Promise<CephBinaries> {
   const root = await fetchDebian('ceph', ['radosgw', 'ceph-mon', 'ceph-osd', 'ceph-base', 'ceph-common'], onProgress)
   const dirs = await libraryDirs(root)
-  const [lib] = dirs.filter((dir) => dir.includes('/usr/lib/'))
+  const lib = dirs.find((dir) => dir.startsWith(join(root, 'usr/lib')))
   if (!lib) throw new DevServicesError('SCALE_DEV_SERVICES_FETCH_FAILED', `no libraries were unpacked into ${root}`)
-  const env = { ...process.env, LD_LIBRARY_PATH: [...dirs, join(lib, 'ceph')].join(':'), LC_ALL: 'C' }
+  const env = { ...process.env, LD_LIBRARY_PATH: dirs.join(':'), LC_ALL: 'C' }
   return { bin: join(root, 'usr/bin'), lib, env }
 }
 

@@ -12,7 +12,7 @@ const HELP = `Starts a real Redis, a real S3 server and a real PostgreSQL, those
   fastify-scale-dev-services run [options] -- command   runs a command with the variables set
 
   --only redis,s3,postgres   only these
-  --env-file <path>          puts the variables into this file while the servers run
+  --write-env <path>         puts the variables into this file while the servers run
   -h, --help
 `
 const NAMES: readonly ServiceName[] = ['redis', 's3', 'postgres']
@@ -86,18 +86,19 @@ function parse(argv: string[]): Arguments {
   for (const name of only) {
     if (!NAMES.includes(name)) throw badOption(`--only takes ${NAMES.join(', ')}, separated by commas: ${name}`)
   }
-  return { only, envFile: values['env-file'], command }
+  return { only, envFile: values['write-env'], command }
 }
 
+// Not `--env-file`: Node 20 takes that for itself, even after the script's name.
 function readOptions(args: string[]): {
-  values: { only?: string; 'env-file'?: string; help?: boolean }
+  values: { only?: string; 'write-env'?: string; help?: boolean }
   positionals: string[]
 } {
   try {
     return parseArgs({
       args,
       allowPositionals: true,
-      options: { only: { type: 'string' }, 'env-file': { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+      options: { only: { type: 'string' }, 'write-env': { type: 'string' }, help: { type: 'boolean', short: 'h' } },
     })
   } catch (error) {
     throw badOption((error as Error).message.split('\n')[0] ?? '')

@@ -64,10 +64,7 @@ export async function debianTool(name: string, onProgress?: Progress): Promise<D
   if (!path) {
     throw new DevServicesError('SCALE_DEV_SERVICES_FETCH_FAILED', `${packages.join(', ')} has no program ${name}`)
   }
-  const dirs = await libraryDirs(root)
-  const env: Record<string, string> = {
-    LD_LIBRARY_PATH: [...dirs, ...dirs.map((dir) => join(dir, 'nss')).filter((dir) => existsSync(dir))].join(':'),
-  }
+  const env: Record<string, string> = { LD_LIBRARY_PATH: (await libraryDirs(root)).join(':') }
   const fonts = join(root, 'usr/share/fonts')
   if (existsSync(fonts)) {
     const config = join(root, 'fonts.conf')

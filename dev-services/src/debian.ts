@@ -60,7 +60,15 @@ export async function libraryDirs(root: string): Promise<string[]> {
   const dirs: string[] = []
   for (const lib of ['usr/lib', 'lib']) {
     for (const entry of await readdir(join(root, lib), { withFileTypes: true }).catch(() => [])) {
-      if (entry.isDirectory() && entry.name.includes('-linux-')) dirs.push(join(root, lib, entry.name))
+      if (!entry.isDirectory() || !entry.name.includes('-linux-')) continue
+      const dir = join(root, lib, entry.name)
+      dirs.push(dir)
+      // Some keep libraries of their own one level down, where the programs were told at build time to look.
+      for (const sub of await readdir(dir, { withFileTypes: true })) {
+        if (!sub.isDirectory()) continue
+        const files = await readdir(join(dir, sub.name))
+        if (files.some((file) => /^lib.*\.so/.test(file))) dirs.push(join(dir, sub.name))
+      }
     }
   }
   return dirs

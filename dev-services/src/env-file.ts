@@ -6,9 +6,8 @@ export async function setInEnvFile(path: string, env: Record<string, string>): P
     if (error.code === 'ENOENT') return undefined
     throw error
   })
-  const others = (before ?? '')
-    .split('\n')
-    .filter((line) => !(/^\s*(?:export\s+)?(\w+)\s*=/.exec(line)?.[1] ?? '' in env))
+  const isOurs = (line: string): boolean => (/^\s*(?:export\s+)?(\w+)\s*=/.exec(line)?.[1] ?? '') in env
+  const others = (before ?? '').split('\n').filter((line) => !isOurs(line))
   while (others.at(-1) === '') others.pop()
   const lines = Object.entries(env).map(([name, value]) => `${name}=${value}`)
   await writeFile(path, [...others, ...lines, ''].join('\n'), { mode: 0o600 })

@@ -95,8 +95,9 @@ function redisServer(
       }
     },
     async stop() {
-      await daemon.stop()
-      if (!keptDir) await rm(dir, { recursive: true, force: true })
+      if (keptDir) return daemon.stop()
+      await daemon.kill()
+      await rm(dir, { recursive: true, force: true })
     },
   }
 }

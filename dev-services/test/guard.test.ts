@@ -1,0 +1,126 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { expect, onTestFinished, describe, test } from 'vitest'
+import { isAlive, killTree, spawnGuarded, waitFor } from '../src/index.ts'
+import { childrenOf } from '../src/proc.ts'
+import { CLI, runNode } from './run.ts'
+
+/** Processes whose command line holds the text. */
+function matching(text: string): number[] {
+  return readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => {
+      try {
+        return (
+          pid > 0 && pid !== process.pid && isAlive(pid) && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(text)
+        )
+      } catch {
+        return false
+      }
+    })
+}
+
+describe('spawnGuarded', () => {
+  test('is spawn: pid, exit code, signal, environment, output', async () => {
+    const child = spawnGuarded('/bin/sh', ['-c', 'echo $$ "$WORD" "$1"; exit 3', 'sh', 'a  b'], {
+      env: { ...process.env, WORD: "it's" },
+    })
+    let output = ''
+    child.stdout?.on('data', (chunk) => (output += chunk))
+    const code = await new Promise((resolve) => child.on('close', resolve))
+    expect(output).toBe(`${child.pid} it's a  b\n`)
+    expect(code).toBe(3)
+
+    const killed = spawnGuarded('sleep', ['1000'])
+    const signal = new Promise((resolve) => killed.on('exit', (_code, name) => resolve(name)))
+    killed.kill('SIGTERM')
+    expect(await signal).toBe('SIGTERM')
+  })
+
+  test('works with an IPC channel', async () => {
+    const script = "process.on('message', (m) => { process.send({ got: m }); process.disconnect() })"
+    const child = spawnGuarded(process.execPath, ['-e', script], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+    onTestFinished(() => void child.kill('SIGKILL'))
+    child.send('hello')
+    expect(await new Promise((resolve) => child.on('message', resolve))).toEqual({ got: 'hello' })
+    await new Promise((resolve) => child.on('exit', resolve))
+  })
+
+  test('the child and its children are gone after SIGKILL of the parent, even if they are stopped or ignore signals', async () => {
+    const mark = `guard-${process.pid}-${Date.now()}`
+    const script = `trap '' TERM HUP INT; sh -c 'trap "" TERM HUP; echo up; read x </dev/zero; sleep 1000' ${mark} & wait`
+    const run = runNode('fixtures/guarded.mjs', ['/bin/sh', '-c', script, mark])
+    await waitFor(() => run.stdout.includes('up'))
+    // The command and what it started; the first two are the fixture and the guard.
+    const pids = matching(mark).filter((pid) => !/fixtures|fd=/.test(readFileSync(`/proc/${pid}/cmdline`, 'utf8')))
+    expect(pids).toHaveLength(2)
+    for (const pid of pids) process.kill(pid, 'SIGSTOP')
+    run.child.kill('SIGKILL')
+    await waitFor(() => matching(mark).length === 0)
+  })
+
+  test('what the command leaves behind ends with it, and no guard stays', async () => {
+    const mark = `left-${process.pid}-${Date.now()}`
+    const child = spawnGuarded('/bin/sh', ['-c', `sh -c 'while :; do sleep 1; done' ${mark} & exit 0`, mark])
+    await new Promise((resolve) => child.on('exit', resolve))
+    await waitFor(() => matching(mark).length === 0)
+  })
+
+  test('unref lets this process exit', async () => {
+    const run = runNode('fixtures/start.mjs', ['redis', 'once'])
+    expect(await run.ended).toBe(0)
+  })
+})
+
+describe.each(['redis', 'postgres', 's3'])('%s', (what) => {
+  test.each(what === 'postgres' ? ['', 'frozen'] : [''])(
+    'no process is left after SIGKILL of the parent %s',
+    async (mode) => {
+      const run = runNode('fixtures/start.mjs', [what, mode])
+      await waitFor(() => run.stdout.includes('\n'), { timeout: 60_000 })
+      const { pid, pids } = JSON.parse(run.stdout) as { pid: number; pids: number[] }
+      expect(pids).toContain(pid)
+      expect(pids.every(isAlive)).toBe(true)
+      run.child.kill('SIGKILL')
+      await waitFor(() => !pids.some(isAlive), { timeout: 15_000, message: `the end of ${what}` })
+    },
+  )
+})
+
+describe('the command line', () => {
+  test('no process is left after SIGKILL, not even the command that it ran', async () => {
+    const mark = `command-${process.pid}-${Date.now()}`
+    const run = runNode(CLI, [
+      'run',
+      '--only',
+      'redis',
+      '--',
+      '/bin/sh',
+      '-c',
+      'echo up; while :; do sleep 1; done',
+      mark,
+    ])
+    await waitFor(() => run.stdout.includes('up'), { timeout: 60_000 })
+    const pids = [...matching(mark), ...childrenOf(run.child.pid ?? 0)]
+    expect(pids.length).toBeGreaterThanOrEqual(2)
+    run.child.kill('SIGKILL')
+    await waitFor(() => !pids.some(isAlive))
+  })
+})
+
+describe('killTree', () => {
+  test('ends children that have sessions of their own', async () => {
+    const mark = `tree-${process.pid}-${Date.now()}`
+    const script = `setsid sh -c 'echo up; while :; do sleep 1; done' ${mark} & wait`
+    const child = spawnGuarded('/bin/sh', ['-c', script, mark], { stdio: ['ignore', 'pipe', 'inherit'] })
+    await new Promise((resolve) => child.stdout?.once('data', resolve))
+    expect(matching(mark).length).toBeGreaterThanOrEqual(2)
+    await killTree(child.pid ?? 0)
+    await waitFor(() => matching(mark).length === 0)
+  })
+
+  test('a pid that is gone is no error', async () => {
+    const child = spawnGuarded('true', [])
+    await new Promise((resolve) => child.on('exit', resolve))
+    await killTree(child.pid ?? 0)
+  })
+})
