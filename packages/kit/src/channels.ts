@@ -14,6 +14,11 @@ export interface Channel<T> {
 export function createChannel<T>(packageName: string, event: string): Channel<T> {
   const name = `fastify-scale:${packageName}:${event}`
   const channel = diagnostics.channel(name)
+  const { names, listeners } = registry()
+  if (!names.has(name)) {
+    names.add(name)
+    for (const listener of [...listeners]) listener(name)
+  }
   return {
     name,
     publish(message) {
@@ -27,4 +32,29 @@ export function createChannel<T>(packageName: string, event: string): Channel<T>
       }
     },
   }
+}
+
+/**
+ * Calls back with the name of every channel that `createChannel` made, in this copy of kit or another, and of each that it
+ * will make: `node:diagnostics_channel` itself can't list its channels. Returns the function that stops it.
+ */
+export function onChannel(listener: (name: string) => void): () => void {
+  const { names, listeners } = registry()
+  const own = (name: string): void => listener(name)
+  for (const name of [...names]) own(name)
+  listeners.add(own)
+  return () => {
+    listeners.delete(own)
+  }
+}
+
+interface Registry {
+  names: Set<string>
+  listeners: Set<(name: string) => void>
+}
+
+function registry(): Registry {
+  const key = Symbol.for('fastify-scale.channels')
+  const holder = globalThis as Record<symbol, Registry | undefined>
+  return (holder[key] ??= { names: new Set(), listeners: new Set() })
 }

@@ -7,6 +7,7 @@ import {
   createChannel,
   findCapability,
   offerCapability,
+  onChannel,
   runDrainSteps,
   runReadinessChecks,
 } from '../src/index.ts'
@@ -148,4 +149,21 @@ test('a channel without a subscriber does not build its message', () => {
   stop()
   channel.publish(message)
   expect(seen).toEqual([1])
+})
+
+describe('the list of channels', () => {
+  test('tells those that are there and those that come, once each, until it is stopped', () => {
+    const before = `before-${Date.now()}`
+    createChannel('test', before)
+    const seen: string[] = []
+    const stop = onChannel((name) => seen.push(name))
+    createChannel('test', `${before}-later`)
+    createChannel('test', `${before}-later`)
+    stop()
+    createChannel('test', `${before}-too-late`)
+    expect(seen.filter((name) => name.includes(before))).toEqual([
+      `fastify-scale:test:${before}`,
+      `fastify-scale:test:${before}-later`,
+    ])
+  })
 })
