@@ -88,9 +88,15 @@ function isCumulative({ type, aggregator }: MetricSnapshot): boolean {
 
 /** By prom-client: values with the same name and labels are merged in the way that the metric says. */
 function merge(parts: MetricSnapshot[][]): { text(): Promise<string>; json(): MetricSnapshot[] } {
-  const registry = promClient.AggregatorRegistry.aggregate(parts)
+  // What has no aggregator is summed, as prom-client's documentation has it; its code wants it said.
+  const said = parts.map((metrics) => metrics.map((metric) => ({ ...metric, aggregator: metric.aggregator ?? 'sum' })))
+  const registry = promClient.AggregatorRegistry.aggregate(said)
   return {
     text: () => registry.metrics(),
-    json: () => registry.getMetricsAsArray().map((metric) => ({ ...(metric as unknown as MetricSnapshot) })),
+    json: () =>
+      registry.getMetricsAsArray().map((metric) => {
+        const { name, help, type, values, aggregator } = metric as unknown as MetricSnapshot
+        return { name, help, type, values, aggregator }
+      }),
   }
 }

@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { countConnections } from './connections.ts'
+import { countEvents } from './events.ts'
 import { createHttpRecorder, type RouteKey } from './http.ts'
 import { watchProcess } from './process.ts'
 import { isSnapshot, type MetricSnapshot, type MetricSource } from './snapshot.ts'
@@ -35,6 +36,7 @@ export function countRequests(app: FastifyInstance): WorkerMetrics {
 export function measureWorker(app: FastifyInstance, slot: number, onError: (error: unknown) => void): WorkerMetrics {
   const recorder = createHttpRecorder()
   const process = watchProcess(slot)
+  const events = countEvents()
   const sources: MetricSource[] = []
 
   app.addHook(
@@ -67,6 +69,7 @@ export function measureWorker(app: FastifyInstance, slot: number, onError: (erro
       return [
         ...recorder.snapshot(),
         ...process.snapshot(),
+        ...events.snapshot(),
         {
           name: 'http_connections',
           help: 'Open connections; idle ones have no request.',
@@ -80,6 +83,9 @@ export function measureWorker(app: FastifyInstance, slot: number, onError: (erro
       ]
     },
     add: (source) => void sources.push(source),
-    stop: () => process.stop(),
+    stop() {
+      process.stop()
+      events.stop()
+    },
   }
 }
