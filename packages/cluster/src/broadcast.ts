@@ -1,4 +1,4 @@
-import { NotSerializableError } from './app-errors.ts'
+import { NotSerializableError } from './errors.ts'
 import type { Peer } from './bus.ts'
 
 /** Messages to every worker of one launcher, by topic. */

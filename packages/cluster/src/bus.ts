@@ -1,4 +1,4 @@
-import { createScaleError, type ScaleErrorConstructor } from '@fastify-scale/kit'
+import { CallError, NoAnswerError } from './errors.ts'
 
 /** One end of the channel between a worker and the primary. */
 export interface Port {
@@ -24,12 +24,6 @@ export interface Peer {
   /** Stops listening; calls that wait are rejected. */
   close(): void
 }
-
-/** The other side of the launcher's channel did not answer. Status 503. */
-export const NoAnswerError: ScaleErrorConstructor = createScaleError('SCALE_CLUSTER_NO_ANSWER', '%s', 503)
-
-/** A call failed on the other side; `code` is the one it had there. */
-export const CallError: ScaleErrorConstructor = createScaleError('SCALE_CLUSTER_CALL_FAILED')
 
 /** Messages of ours carry this, with the format's version. */
 const MARK = 'fastify-scale.bus.1'

@@ -1,5 +1,5 @@
 import { checkKnown, type Duration, parseDuration, type RedisSource } from '@fastify-scale/kit'
-import { ClusterOptionError } from './app-errors.ts'
+import { ClusterOptionError } from './errors.ts'
 
 export interface ScaleClusterOptions {
   /**

@@ -1,5 +1,5 @@
 import { type Duration, parseDuration, pause, withDeadline } from '@fastify-scale/kit'
-import { ClusterOptionError, LoadFailedError, NameTakenError, NotLoadedError } from './app-errors.ts'
+import { ClusterOptionError, LoadFailedError, NameTakenError, NotLoadedError } from './errors.ts'
 import { toJson } from './broadcast.ts'
 import type { Peer } from './bus.ts'
 import type { SingletonContext, Singletons } from './singleton.ts'

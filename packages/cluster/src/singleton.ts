@@ -1,5 +1,5 @@
 import { backoff, pause } from '@fastify-scale/kit'
-import { NameTakenError } from './app-errors.ts'
+import { NameTakenError } from './errors.ts'
 import type { Peer } from './bus.ts'
 
 /** What the function of a singleton is given. */

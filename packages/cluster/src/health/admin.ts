@@ -1,10 +1,7 @@
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { createScaleError, type ScaleErrorConstructor } from '@fastify-scale/kit'
+import { AdminAddressError } from '../errors.ts'
 import { jsonPage, type Page } from './page.ts'
-
-/** The admin address can't be read or listened on. */
-export const AdminAddressError: ScaleErrorConstructor = createScaleError('SCALE_CLUSTER_ADMIN_ADDRESS')
 
 export interface AdminAddress {
   host: string
