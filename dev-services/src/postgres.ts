@@ -9,7 +9,7 @@ import type { Progress } from './debian.ts'
 import { DevServicesError } from './errors.ts'
 import { killTree } from './guard.ts'
 import { makeDataDir, PASSWORD, postgresSetup, SUPERUSER, type PostgresSetup } from './postgres-binaries.ts'
-import { childrenOf } from './proc.ts'
+import { childrenOf, stopProcess } from './proc.ts'
 import { Daemon, type FaultyServer } from './server.ts'
 import { freePort } from './wait.ts'
 
@@ -113,16 +113,16 @@ function postgresServer(first: Daemon, start: () => Promise<Daemon>, port: numbe
 // The processes that serve connections leave the server's process group, so that what ends a stopped server when we
 // are gone would not reach them, and they would stay stopped for ever: a second guard knows them by pid.
 function freezeTree(root: number): { thaw(): void } {
-  process.kill(root, 'SIGSTOP')
+  stopProcess(root)
   const pids = [root, ...childrenOf(root)]
-  const send = (signal: NodeJS.Signals): void => {
+  const each = (act: (pid: number) => void): void => {
     for (const pid of pids) {
       try {
-        process.kill(pid, signal)
+        act(pid)
       } catch {}
     }
   }
-  send('SIGSTOP')
+  each(stopProcess)
   const guard = spawn('/bin/sh', ['-c', `read _; kill -KILL ${pids.join(' ')}`], {
     stdio: ['pipe', 'ignore', 'ignore'],
     detached: true,
@@ -132,7 +132,7 @@ function freezeTree(root: number): { thaw(): void } {
   return {
     thaw() {
       guard.kill('SIGKILL')
-      send('SIGCONT')
+      each((pid) => process.kill(pid, 'SIGCONT'))
     },
   }
 }

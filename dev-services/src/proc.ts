@@ -28,7 +28,27 @@ export function childrenOf(pid: number): number[] {
   return pids.filter((one) => stat(one)?.parent === pid)
 }
 
-function stat(pid: number): { state: string; parent: number } | undefined {
+/**
+ * Sends SIGSTOP and returns when every thread has stopped: the signal alone lets those that run on another core go on
+ * for a moment, in which a server can still answer. Blocks this process for that moment, 1 s at most.
+ */
+export function stopProcess(pid: number): void {
+  process.kill(pid, 'SIGSTOP')
+  const deadline = performance.now() + 1_000
+  while (performance.now() < deadline && threadsOf(pid).some((state) => !/[TtZX]/.test(state))) {
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
+  }
+}
+
+function threadsOf(pid: number): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`).map((thread) => stat(`${pid}/task/${thread}`)?.state ?? 'X')
+  } catch {
+    return []
+  }
+}
+
+function stat(pid: number | string): { state: string; parent: number } | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8')
     // The command name, in parentheses, may hold anything, spaces and parentheses too.

@@ -78,7 +78,7 @@ function redisServer(
     get pid() {
       return daemon.pid
     },
-    freeze: () => daemon.signal('SIGSTOP'),
+    freeze: () => daemon.freeze(),
     thaw: () => daemon.signal('SIGCONT'),
     kill: () => daemon.kill(),
     async restart() {

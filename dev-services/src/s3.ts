@@ -75,7 +75,7 @@ async function startOnce(ceph: CephBinaries, dir: string, bucket: string): Promi
         return gateway.pid
       },
       createBucket: (name) => createBucket(target, name),
-      freeze: () => gateway.signal('SIGSTOP'),
+      freeze: () => gateway.freeze(),
       thaw: () => gateway.signal('SIGCONT'),
       kill: () => gateway.kill(),
       async restart() {

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises'
 import type { ChildProcess } from 'node:child_process'
 import { DevServicesError } from './errors.ts'
 import { spawnGuarded, type GuardedOptions } from './guard.ts'
+import { stopProcess } from './proc.ts'
 
 /** What every started server can do. */
 export interface Server {
@@ -14,7 +15,10 @@ export interface Server {
 
 /** A server that can be made to misbehave. */
 export interface FaultyServer extends Server {
-  /** Stops the process (SIGSTOP): connections stay open and are accepted by the kernel, nothing answers. */
+  /**
+   * Stops the process (SIGSTOP): connections stay open and are accepted by the kernel, nothing answers. When it
+   * returns, every thread has stopped.
+   */
   freeze(): void
   /** Lets a frozen process go on (SIGCONT). */
   thaw(): void
@@ -56,6 +60,10 @@ export class Daemon {
 
   signal(name: NodeJS.Signals): void {
     if (!this.#exited) this.child.kill(name)
+  }
+
+  freeze(): void {
+    if (!this.#exited && this.child.pid) stopProcess(this.child.pid)
   }
 
   async kill(): Promise<void> {

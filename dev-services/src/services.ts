@@ -40,7 +40,7 @@ export type ServicesFor<Options extends ServicesOptions> = Services & {
  * @throws SCALE_DEV_SERVICES_BAD_ENV and what the `start` functions throw; nothing is left running then
  */
 export async function startServices<const Options extends ServicesOptions = object>(
-  options?: Options,
+  options?: Options & ServicesOptions,
 ): Promise<ServicesFor<Options>> {
   const { redis = true, s3 = true, postgres = true, env = process.env, onProgress }: ServicesOptions = options ?? {}
   const given: Partial<ServicesEnv> = {}

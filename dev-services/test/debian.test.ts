@@ -50,7 +50,7 @@ describe('fetching', () => {
     writeFileSync(join(base, 'fetch.lock', 'holder'), `${hostname()} ${2 ** 22 + 1} gone`)
     rmSync(join(base, 'apt', 'lists'), { recursive: true })
     const repaired = runNode('fixtures/start.mjs', ['redis', 'once'], env)
-    expect(await repaired.ended, repaired.stderr).toBe(0)
+    expect(await repaired.outcome()).toMatchObject({ code: 0 })
     expect(readdirSync(base).toSorted()).toEqual(['apt', 'redis'])
   }, 120_000)
 
@@ -62,7 +62,7 @@ describe('fetching', () => {
     first.child.kill('SIGKILL')
     await first.ended
     const second = runNode('fixtures/start.mjs', ['redis', 'once'], env)
-    expect(await second.ended, second.stderr).toBe(0)
+    expect(await second.outcome()).toMatchObject({ code: 0 })
   }, 120_000)
 
   test.runIf(process.getuid?.() === 0)(
@@ -89,7 +89,7 @@ describe('fetching', () => {
     const cache = emptyDir()
     const started = runNode('fixtures/start.mjs', ['postgres', 'once'], { FASTIFY_SCALE_CACHE: join(cache, 'inner') })
     expect(statSync(cache).mode & 0o077).toBe(0)
-    expect(await started.ended, started.stderr).toBe(0)
+    expect(await started.outcome()).toMatchObject({ code: 0 })
   })
 })
 

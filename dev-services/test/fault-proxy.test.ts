@@ -36,7 +36,7 @@ afterEach(() => proxy.stop())
 interface Client {
   socket: Socket
   received: Buffer[]
-  text(): string
+  text: () => string
   closedWith: Promise<string>
 }
 

@@ -8,6 +8,8 @@ export interface Run {
   stderr: string
   /** Exit code, or the signal that ended it. */
   ended: Promise<number | NodeJS.Signals>
+  /** How it ended and what it said, to see both when a test fails. */
+  outcome(): Promise<{ code: number | NodeJS.Signals; stderr: string }>
 }
 
 /** Runs a fixture, or the command line, as a process of its own that does not outlive the test. */
@@ -22,6 +24,7 @@ export function runNode(script: string, args: string[] = [], env: NodeJS.Process
     stdout: '',
     stderr: '',
     ended: new Promise((resolve) => child.on('close', (code, signal) => resolve(signal ?? code ?? -1))),
+    outcome: async () => ({ code: await run.ended, stderr: run.stderr }),
   }
   child.stdout.on('data', (chunk) => (run.stdout += chunk))
   child.stderr.on('data', (chunk) => (run.stderr += chunk))

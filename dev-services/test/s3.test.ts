@@ -119,7 +119,7 @@ describe('startS3', () => {
     server.thaw()
     expect((await answer).ContentLength).toBe(4)
     await server.kill()
-    await expect(fetch(server.endpoint)).rejects.toThrow()
+    await expect(fetch(server.endpoint)).rejects.toThrow('fetch failed')
     await server.restart()
     expect((await s3.send(new HeadObjectCommand({ Bucket, Key: 'kept' }))).ContentLength).toBe(4)
   })

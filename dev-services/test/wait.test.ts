@@ -20,9 +20,9 @@ describe('waitFor', () => {
 
   test('names the condition and what was seen last', async () => {
     const code = 'SCALE_DEV_SERVICES_TIMEOUT'
-    await expect(waitFor(() => 0 > 1, { timeout: 50 })).rejects.toMatchObject({
+    await expect(waitFor(() => false, { timeout: 50 })).rejects.toMatchObject({
       code,
-      message: 'waited 50 ms in vain for: () => 0 > 1 (last value: false)',
+      message: 'waited 50 ms in vain for: () => false (last value: false)',
     })
     await expect(
       waitFor(() => Promise.reject(new Error('down')), { timeout: 50, message: 'the server' }),
@@ -38,5 +38,6 @@ test('freePort gives a port that can be listened on', async () => {
   const port = await freePort()
   const server = createServer()
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
+  expect(server.listening).toBe(true)
   await new Promise((resolve) => server.close(resolve))
 })
