@@ -30,7 +30,7 @@ export async function startServer(command, { env = {}, timeout = 30_000 } = {}) 
       () => reject(new Error(`${command.join(' ')} did not answer within ${timeout} ms`)),
       timeout,
     )
-    gone.then(([code]) => reject(new Error(`${command.join(' ')} exited with ${code}`)))
+    void gone.then(([code]) => reject(new Error(`${command.join(' ')} exited with ${code}`)))
     createInterface({ input: child.stdout }).on('line', (line) => {
       const match = /^\{"url":\s*"([^"]+)"/.exec(line)
       if (!match) return

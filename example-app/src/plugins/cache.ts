@@ -1,0 +1,6 @@
+import scaleCache from '@fastify-scale/cache'
+import fp from 'fastify-plugin'
+
+export default fp(async (app) => {
+  await app.register(scaleCache, { redis: app.config.REDIS_URL, prefix: 'board:', ttl: '1m' })
+})

@@ -1,0 +1,15 @@
+import fastifyEnv from '@fastify/env'
+import fp from 'fastify-plugin'
+import { Env, describeProblems } from '../env.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    config: Env
+  }
+}
+
+export default fp(async (app) => {
+  const problems = describeProblems(process.env)
+  if (problems) throw Object.assign(new Error(problems), { code: 'BOARD_ENVIRONMENT' })
+  await app.register(fastifyEnv, { schema: Env, confKey: 'config' })
+})

@@ -1,0 +1,43 @@
+// npx pnpm start: real services where none are configured, then the photo board on every core.
+import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { fileURLToPath } from 'node:url'
+import { startServices } from '@fastify-scale/dev-services'
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url))
+
+function fail(error) {
+  process.stderr.write(`${error.message}\n`)
+  process.exit(1)
+}
+
+// ^C reaches the launcher as well, which drains; the services go after it.
+const running = { launcher: undefined, stopping: false }
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
+  process.on(signal, () => {
+    if (!running.launcher) process.exit(1)
+    if (signal !== 'SIGINT' || running.stopping) running.launcher.kill(signal)
+    running.stopping = true
+  })
+
+const services = await startServices({
+  redis: true,
+  s3: true,
+  postgres: true,
+  onProgress: (line) => process.stderr.write(`${line}\n`),
+}).catch(fail)
+
+const env = { ...process.env, ...services.env }
+// For development alone: sessions end with the services they are kept in.
+env.JWT_SECRET ??= randomBytes(48).toString('base64')
+
+const launcher = spawn(
+  process.execPath,
+  [here('node_modules/@fastify-scale/cluster/dist/cli.js'), 'start', here('dist/app.js'), ...process.argv.slice(2)],
+  { env, stdio: 'inherit' },
+)
+running.launcher = launcher
+launcher.on('exit', async (code) => {
+  await services.stop()
+  process.exit(code ?? 1)
+})
