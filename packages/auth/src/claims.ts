@@ -9,6 +9,8 @@ export interface TokenProfile {
   issuer: string
   /** One of these must be in `aud`. */
   audience: readonly string[]
+  /** `aud` may also be a list. */
+  audienceLists: boolean
   /** Claims that must be there. `iss`, `aud`, `sub`, `exp` and `iat` always must. */
   required: readonly string[]
   /** A token without `kid` is refused; else it is taken where the key set has one key. */
@@ -31,7 +33,7 @@ const TEXT_CLAIMS = ['jti', 'sid', 'scope', 'client_id'] as const
 export function checkClaims(claims: Record<string, unknown>, profile: TokenProfile, now: number): VerifiedClaims {
   const { iss, aud, sub, exp, iat, nbf, roles } = claims
   if (iss !== profile.issuer) throw new TokenInvalidError("its 'iss' is not the issuer")
-  if (!isAudience(aud, profile.audience)) throw new TokenInvalidError("its 'aud' is not this service")
+  if (!isAudience(aud, profile)) throw new TokenInvalidError("its 'aud' is not this service")
   if (typeof sub !== 'string' || sub === '') throw new TokenInvalidError("its 'sub' is not text")
   if (!isTime(exp)) throw new TokenInvalidError("its 'exp' is not a whole number of seconds")
   if (!isTime(iat)) throw new TokenInvalidError("its 'iat' is not a whole number of seconds")
@@ -71,9 +73,10 @@ function isTime(value: unknown): value is number {
   return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value < 2 ** 43
 }
 
-function isAudience(aud: unknown, accepted: readonly string[]): boolean {
+function isAudience(aud: unknown, { audience: accepted, audienceLists }: TokenProfile): boolean {
   if (typeof aud === 'string') return accepted.includes(aud)
   return (
+    audienceLists &&
     Array.isArray(aud) &&
     aud.every((one) => typeof one === 'string') &&
     (aud as string[]).some((one) => accepted.includes(one))
