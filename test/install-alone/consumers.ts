@@ -35,7 +35,7 @@ export const consumers: Record<string, Consumer> = {
     expected: 'gzip',
   },
   storage: {
-    options: `{ bucket: 'b', region: 'us-east-1', endpoint: 'http://127.0.0.1:9', publicBaseUrl: 'https://cdn.example.com', credentials: { accessKeyId: 'a', secretAccessKey: 'b' } }`,
+    options: `{ bucket: 'photos', region: 'us-east-1', endpoint: 'http://127.0.0.1:9', publicBaseUrl: 'https://cdn.example.com', credentials: { accessKeyId: 'a', secretAccessKey: 'b' } }`,
     use: `const answer = app.storage.url('photos/1.png')`,
     expected: 'https://cdn.example.com/photos/1.png',
   },
