@@ -1,0 +1,69 @@
+import { startRedis, type RedisServer } from '@fastify-scale/dev-services'
+import Fastify, { type FastifyInstance } from 'fastify'
+import { afterAll, afterEach, beforeAll } from 'vitest'
+import scaleSettings, { type SettingsApi, type SettingsOptions } from '../src/index.ts'
+
+/** The settings of these tests, untyped: `Settings` is augmented in the tests of types only. */
+export interface AnySettings extends Omit<SettingsApi, 'get' | 'set' | 'reset' | 'onChange' | 'versions' | 'history'> {
+  get(key: string): unknown
+  set(key: string, value: unknown, options?: { ifVersion?: number; by?: string }): Promise<AnyChange>
+  reset(key: string, options?: { ifVersion?: number; by?: string }): Promise<AnyChange>
+  onChange(key: string, listener: (value: unknown, previous: unknown, change: AnyChange) => void): () => void
+  versions(): Record<string, number>
+  history(key: string, options?: { limit?: number }): Promise<AnyChange[]>
+}
+export interface AnyChange {
+  key: string
+  value: unknown
+  previous: unknown
+  version: number
+  at: number
+  by: string | undefined
+  reset: boolean
+}
+
+export const schema: SettingsOptions['schema'] = {
+  maintenance: { type: 'boolean', default: false },
+  limit: { type: 'integer', minimum: 0, default: 10 },
+  theme: {
+    type: 'object',
+    properties: { colour: { type: 'string' }, sizes: { type: 'array', items: { type: 'integer' } } },
+    additionalProperties: false,
+    default: { colour: 'blue', sizes: [1, 2] },
+  },
+  mail: { type: 'string', format: 'email', default: 'me@example.org' },
+}
+
+export interface Bench {
+  redis: RedisServer
+  /** A service with the plugin; all of one test share their settings. */
+  start(options?: Partial<SettingsOptions>): Promise<FastifyInstance>
+  settings(app: FastifyInstance): AnySettings
+}
+
+/** A Redis for the tests of one file, and services that are closed after each test. */
+export function useSettings(): Bench {
+  let redis: RedisServer
+  let test = 0
+  const apps: FastifyInstance[] = []
+  beforeAll(async () => {
+    redis = await startRedis()
+  })
+  afterAll(() => redis.stop())
+  afterEach(async () => {
+    test++
+    for (const app of apps.splice(0)) await app.close()
+  })
+  return {
+    get redis() {
+      return redis
+    },
+    async start(options = {}) {
+      const app = Fastify()
+      apps.push(app)
+      await app.register(scaleSettings, { redis: redis.url, schema, prefix: `test${test}`, ...options })
+      return app
+    },
+    settings: (app) => app.settings as unknown as AnySettings,
+  }
+}
