@@ -1,10 +1,7 @@
 import { existsSync, mkdirSync, realpathSync } from 'node:fs'
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
-import { hostname } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { DevServicesError } from './errors.ts'
-import { isAlive } from './proc.ts'
 
 /**
  * Where fetched servers and the data of running ones are kept: `FASTIFY_SCALE_CACHE`; in this workspace `.cache/` at
@@ -39,19 +36,4 @@ function findUp(from: string, file: string): string | undefined {
     if (existsSync(join(dir, file))) return dir
     if (dir === dirname(dir)) return undefined
   }
-}
-
-// Containers that share the cache have pids of their own: only this host's leftovers can be judged.
-const HOST = hostname().replace(/[^a-zA-Z0-9]/g, '_')
-
-/** A new empty directory for one running server. Those of processes that are gone are removed on the way. */
-export async function makeRunDir(base: string = join(cacheDir(), 'run')): Promise<string> {
-  mkdirSync(base, { recursive: true })
-  for (const name of await readdir(base).catch(() => [])) {
-    const [host, pid] = [name.slice(0, name.indexOf('-')), Number(name.split('-')[1])]
-    if (host === HOST && pid > 0 && !isAlive(pid)) {
-      await rm(join(base, name), { recursive: true, force: true }).catch(() => {})
-    }
-  }
-  return mkdtemp(join(base, `${HOST}-${process.pid}-`))
 }

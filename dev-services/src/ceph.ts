@@ -44,7 +44,7 @@ export async function startCeph(ceph: CephBinaries, dir: string): Promise<CephCl
   const config = join(dir, 'ceph.conf')
   const common = ['-c', config]
   const tool = async (name: string, ...args: string[]): Promise<string> =>
-    (await run(join(ceph.bin, name), [...common, ...args], { env: ceph.env, timeout: 30_000 })).stdout
+    (await run(join(ceph.bin, name), [...common, ...args], { env: ceph.env, timeout: 60_000 })).stdout
   for (const sub of ['mon', 'osd', 'run', 'rgw', 'crash']) await mkdir(join(dir, sub))
   await writeFile(join(dir, 'keyring'), '')
   await writeFile(config, configuration(ceph, dir, { fsid, osdUuid, monitor }))
@@ -74,7 +74,7 @@ export async function startCeph(ceph: CephBinaries, dir: string): Promise<CephCl
     const osd = start('ceph-osd', '--no-mon-config', '-i', '0')
     // A client that comes before the storage daemon is known waits long before it asks again.
     const active = async (): Promise<boolean> => (await osd.log(1000)).includes('booting -> active')
-    await osd.ready('ceph-osd', active, 20_000)
+    await osd.ready('ceph-osd', active, 60_000)
     const accessKeyId = `dev${randomBytes(8).toString('hex')}`
     const secretAccessKey = randomBytes(20).toString('hex')
     const keys = ['--access-key', accessKeyId, '--secret-key', secretAccessKey]

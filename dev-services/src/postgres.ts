@@ -1,15 +1,14 @@
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { rm } from 'node:fs/promises'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import pg from 'pg'
-import { makeRunDir } from './cache-dir.ts'
 import type { Progress } from './debian.ts'
 import { DevServicesError } from './errors.ts'
 import { killTree } from './guard.ts'
 import { makeDataDir, PASSWORD, postgresSetup, SUPERUSER, type PostgresSetup } from './postgres-binaries.ts'
 import { childrenOf, stopProcess } from './proc.ts'
+import { makeRunDir, removeRunDir } from './run-dir.ts'
 import { Daemon, type FaultyServer } from './server.ts'
 import { freePort } from './wait.ts'
 
@@ -39,6 +38,8 @@ const ATTEMPTS = 5
 const SETTINGS: Readonly<Record<string, string>> = {
   listen_addresses: HOST,
   unix_socket_directories: '',
+  // In the data directory: in /dev/shm a killed server would leave it behind.
+  dynamic_shared_memory_type: 'mmap',
   fsync: 'off',
   full_page_writes: 'off',
   max_connections: '200',
@@ -69,7 +70,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
       }
     }
   } catch (error) {
-    await rm(dir, { recursive: true, force: true })
+    await removeRunDir(dir)
     throw error
   }
 }
@@ -104,8 +105,11 @@ function postgresServer(first: Daemon, start: () => Promise<Daemon>, port: numbe
       daemon = await start()
     },
     async stop() {
+      thaw()
+      // At once, without writing anything: the data go, but shared memory has to be given back.
+      await daemon.stop(5_000, 'SIGQUIT')
       await kill()
-      await rm(dir, { recursive: true, force: true })
+      await removeRunDir(dir)
     },
   }
 }
@@ -150,7 +154,7 @@ async function launch(setup: PostgresSetup, data: string, port: number, options:
     return rows[0]?.data_directory === data
   }
   try {
-    await daemon.ready('postgres', isOurs, 20_000)
+    await daemon.ready('postgres', isOurs, 60_000)
     return daemon
   } catch (error) {
     await daemon.kill()

@@ -1,12 +1,12 @@
-import { symlink, rm } from 'node:fs/promises'
+import { symlink } from 'node:fs/promises'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { makeRunDir } from './cache-dir.ts'
 import { canFetchDebian, fetchDebian, libraryDirs, type Progress } from './debian.ts'
 import type { DevServicesError } from './errors.ts'
 import { findOnPath } from './path.ts'
 import { redisRequest } from './redis-protocol.ts'
+import { makeRunDir, removeRunDir } from './run-dir.ts'
 import { Daemon, type FaultyServer } from './server.ts'
 import { unavailable } from './unavailable.ts'
 import { freePort } from './wait.ts'
@@ -58,7 +58,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
       }
     }
   } catch (error) {
-    if (!options.dir) await rm(dir, { recursive: true, force: true })
+    if (!options.dir) await removeRunDir(dir)
     throw error
   }
 }
@@ -97,7 +97,7 @@ function redisServer(
     async stop() {
       if (keptDir) return daemon.stop()
       await daemon.kill()
-      await rm(dir, { recursive: true, force: true })
+      await removeRunDir(dir)
     },
   }
 }
@@ -129,7 +129,7 @@ async function launch(binary: Binary, dir: string, port: number, options: RedisO
     return info.includes(`process_id:${daemon.pid}\r\n`)
   }
   try {
-    await daemon.ready('redis-server', isOurs, 15_000)
+    await daemon.ready('redis-server', isOurs, 60_000)
     return daemon
   } catch (error) {
     await daemon.kill()

@@ -1,10 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { rm } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { makeRunDir } from './cache-dir.ts'
 import { cephBinaries, startCeph, startGateway, type CephBinaries, type CephCluster } from './ceph.ts'
 import { canFetchDebian, type Progress } from './debian.ts'
 import { DevServicesError } from './errors.ts'
+import { makeRunDir, removeRunDir } from './run-dir.ts'
 import { s3Request, type S3Target } from './s3-request.ts'
 import type { Daemon, FaultyServer } from './server.ts'
 import { unavailable } from './unavailable.ts'
@@ -51,7 +50,7 @@ export async function startS3(options: S3Options = {}): Promise<S3Server> {
     try {
       return await startOnce(ceph, dir, bucket)
     } catch (error) {
-      await rm(dir, { recursive: true, force: true })
+      await removeRunDir(dir)
       if (attempt === ATTEMPTS) throw error
       onProgress?.(`the S3 server did not come up, trying again (${(error as Error).message.split('\n').at(-1)})`)
     }
@@ -85,7 +84,7 @@ async function startOnce(ceph: CephBinaries, dir: string, bucket: string): Promi
       async stop() {
         await gateway.kill()
         await stopCluster()
-        await rm(dir, { recursive: true, force: true })
+        await removeRunDir(dir)
       },
     }
     try {
@@ -106,7 +105,7 @@ async function launch(ceph: CephBinaries, cluster: CephCluster, target: S3Target
   // Only our own gateway knows the key.
   const isOurs = async (): Promise<boolean> => (await s3Request(target, 'GET', '/', 5_000)).status === 200
   try {
-    await gateway.ready('radosgw', isOurs, 20_000)
+    await gateway.ready('radosgw', isOurs, 60_000)
     return gateway
   } catch (error) {
     await gateway.kill()

@@ -1,7 +1,11 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import pg from 'pg'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { isAlive, startPostgres, type PostgresServer } from '../src/index.ts'
+import { isAlive, startPostgres, waitFor, type PostgresServer } from '../src/index.ts'
 import { childrenOf } from '../src/proc.ts'
+import { runNode } from './run.ts'
 
 async function start(): Promise<PostgresServer> {
   const server = await startPostgres()
@@ -15,6 +19,27 @@ async function connect(url: string): Promise<pg.Client> {
   await client.connect()
   onTestFinished(() => client.end().catch(() => {}))
   return client
+}
+
+interface Traces {
+  dir: string
+  segment: string
+}
+
+async function tracesOf(url: string): Promise<Traces> {
+  const client = await connect(url)
+  const { rows } = await client.query('show data_directory')
+  await client.end()
+  const dir = rows[0].data_directory
+  const [, segment = ''] = readFileSync(join(dir, 'postmaster.pid'), 'utf8').split('\n')[6]?.trim().split(/\s+/) ?? []
+  return { dir, segment }
+}
+
+function remains({ dir, segment }: Traces): string[] {
+  const segments = execFileSync('ipcs', ['-m'], { encoding: 'utf8' })
+    .split('\n')
+    .map((line) => line.split(/\s+/)[1])
+  return [...(existsSync(dir) ? [dir] : []), ...(segments.includes(segment) ? [segment] : [])]
 }
 
 describe('startPostgres', () => {
@@ -82,5 +107,30 @@ describe('startPostgres', () => {
     server.freeze()
     await Promise.all([server.stop(), server.stop()])
     expect(all.filter(isAlive)).toEqual([])
+  })
+
+  test('neither data nor shared memory are left: after stop, after kill and stop, after SIGKILL of the parent', async () => {
+    const stopped = await startPostgres()
+    const one = await tracesOf(stopped.url)
+    expect(remains(one)).toEqual([one.dir, one.segment])
+    await stopped.stop()
+    expect(remains(one)).toEqual([])
+
+    const killed = await startPostgres()
+    const two = await tracesOf(killed.url)
+    await killed.kill()
+    expect(remains(two)).toEqual([two.dir, two.segment])
+    await killed.stop()
+    expect(remains(two)).toEqual([])
+
+    const run = runNode('fixtures/start.mjs', ['postgres'])
+    await waitFor(() => run.stdout.includes('\n'), { timeout: 60_000 })
+    const { url, pids } = JSON.parse(run.stdout) as { url: string; pids: number[] }
+    const three = await tracesOf(url)
+    run.child.kill('SIGKILL')
+    await waitFor(() => !pids.some(isAlive))
+    expect(remains(three)).toEqual([three.dir, three.segment])
+    await start()
+    expect(remains(three)).toEqual([])
   })
 })
