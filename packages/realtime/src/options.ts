@@ -104,6 +104,8 @@ export interface RealtimeOptions {
   tokenWarning?: Duration
   /** How long after a crash `presence()` still names its sockets. Default `'15s'`. */
   presenceTtl?: Duration
+  /** How often a quiet room with history is checked for what did not arrive. Default `'5s'`. */
+  checkInterval?: Duration
   limits?: LimitOptions
   drain?: {
     /** Sockets closed a second, so that the other processes are not flooded. Default 1,000. */
@@ -188,6 +190,7 @@ export interface ResolvedOptions {
   publishTimeout: number
   tokenWarning: number
   presenceTtl: number
+  checkInterval: number
   limits: ResolvedLimits
   drain: { rate: number; stragglers: number }
   pingInterval: number
@@ -212,6 +215,7 @@ const KNOWN = [
   'publishTimeout',
   'tokenWarning',
   'presenceTtl',
+  'checkInterval',
   'limits',
   'drain',
   'pingInterval',
@@ -264,6 +268,7 @@ export function resolveOptions(options: RealtimeOptions): ResolvedOptions {
     publishTimeout: duration('publishTimeout', options.publishTimeout ?? '5s', 100),
     tokenWarning: duration('tokenWarning', options.tokenWarning ?? '30s', 0),
     presenceTtl: duration('presenceTtl', options.presenceTtl ?? '15s', 1_000),
+    checkInterval: duration('checkInterval', options.checkInterval ?? '5s', 100),
     limits: resolveLimits(options.limits ?? {}),
     drain: {
       rate: parseInteger(drain.rate ?? 1_000, { name: 'drain.rate', fail }),

@@ -7,20 +7,23 @@ import {
   findCapability,
   openConnections,
 } from '@fastify-scale/kit'
-import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
+import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import { type Namespace, Server } from 'socket.io'
+import { Server } from 'socket.io'
 import { createRedisAdapter } from './adapter.ts'
 import { createOriginReader } from './address.ts'
 import { type Verify, createVerify } from './authentication.ts'
-import { connectChannel, disconnectChannel, gapChannel, refuseChannel } from './channels.ts'
+import { gapChannel, publishChannel } from './channels.ts'
 import { drainConnections } from './drain.ts'
-import { UnavailableError, WebsocketOnlyError } from './errors.ts'
+import { RoomOptionError, UnavailableError, WebsocketOnlyError } from './errors.ts'
+import { setUpRooms } from './history-setup.ts'
+import type { Known } from './history-store.ts'
 import { type Connection, createHandshakeLimit, guardConnection } from './limits.ts'
-import { type RealtimeOptions, type ResolvedOptions, fail, resolveOptions } from './options.ts'
-import { GAP, RECONNECT } from './protocol.ts'
-import type { Realtime } from './realtime.ts'
-import { serveJoins } from './rooms.ts'
+import { checkTarget, encodePayload } from './message.ts'
+import { serveNamespaces } from './namespaces.ts'
+import { type RealtimeOptions, type RoomRule, fail, resolveOptions } from './options.ts'
+import { type JoinReply, GAP, RECONNECT } from './protocol.ts'
+import type { PublishOptions, PublishResult, Realtime } from './realtime.ts'
 import { type RawSocket, Sessions } from './sessions.ts'
 import { takeUpgrades } from './transport.ts'
 import type { RealtimeServer } from './types.ts'
@@ -101,6 +104,19 @@ const plugin: FastifyPluginAsync<RealtimeOptions> = async (fastify, userOptions)
   }
   engine.on('connection', (connection) => guardConnection(connection, options.limits))
 
+  const ruleOf = (room: string): RoomRule | undefined => options.rooms.find(({ matches }) => matches(room))
+  const configured =
+    connections && options.rooms.length > 0
+      ? await setUpRooms(io, options, connections, ruleOf, fastify.log)
+      : undefined
+
+  async function join(socket: RawSocket, room: string, position: Known | undefined): Promise<JoinReply> {
+    const rule = ruleOf(room)
+    if (configured && rule && rule.history > 0) return configured.rooms.join(socket, room, rule, position)
+    await socket.join(room)
+    return { ok: true }
+  }
+
   let verify: Verify | undefined
   const sessions = new Sessions({
     verify: (credentials) => (verify as Verify)(credentials),
@@ -108,7 +124,15 @@ const plugin: FastifyPluginAsync<RealtimeOptions> = async (fastify, userOptions)
   })
   /** One socket of each connection, to tell its client something. */
   const hints = new WeakMap<object, RawSocket>()
-  serveNamespaces(io, options, sessions, fastify, hints)
+  serveNamespaces({
+    io,
+    options,
+    sessions,
+    log: fastify.log,
+    join: (socket, { room, epoch, seq }) =>
+      join(socket, room, epoch === undefined || seq === undefined ? undefined : { epoch, seq }),
+    onSocket: (socket, connection) => hints.set(connection, socket),
+  })
 
   let draining: Promise<void> | undefined
   const allowHandshake = createHandshakeLimit(options.limits.handshakes)
@@ -158,15 +182,32 @@ const plugin: FastifyPluginAsync<RealtimeOptions> = async (fastify, userOptions)
     ))
 
   const realtime: Realtime = {
-    publish: (async (room: string, event: string, data: unknown) => {
-      ;(io.to(room) as unknown as Emitter).emit(event, data)
-      return { room, seq: null, epoch: null, duplicate: false }
+    publish: (async (room: string, event: string, data: unknown, { id }: PublishOptions = {}) => {
+      checkTarget(room, event)
+      const begun = performance.now()
+      const rule = ruleOf(room)
+      let result: PublishResult = { room, seq: null, epoch: null, duplicate: false }
+      if (configured && rule && rule.history > 0)
+        result = { room, ...(await configured.publisher.publish(room, rule, encodePayload(event, data), id)) }
+      else (io.to(room) as unknown as Emitter).emit(event, data)
+      publishChannel.publish(() => ({ room, event, seq: result.seq, ms: performance.now() - begun }))
+      return result
     }) as Realtime['publish'],
     async join(socket, room) {
-      await socket.join(room)
+      try {
+        await join(socket as unknown as RawSocket, room, undefined)
+      } catch (error) {
+        throw new UnavailableError(`room '${room}' could not be joined: ${(error as Error).message}`)
+      }
     },
-    async presence() {
-      throw new UnavailableError('presence is not kept without Redis')
+    async presence(room) {
+      if (!configured || !ruleOf(room)?.presence)
+        throw new RoomOptionError(`presence of room '${room}' is not kept: name it, or a pattern, in option 'rooms'`)
+      try {
+        return await configured.presence.list(room)
+      } catch (error) {
+        throw new UnavailableError(`presence of room '${room}' could not be read: ${(error as Error).message}`)
+      }
     },
     disconnect(target) {
       sessions.disconnect(target)
@@ -179,7 +220,7 @@ const plugin: FastifyPluginAsync<RealtimeOptions> = async (fastify, userOptions)
     drain: (budget = closeBudget(fastify)) => drain(budget),
     stats: () => ({
       connections: engine.clientsCount,
-      rooms: 0,
+      rooms: configured?.rooms.size ?? 0,
       dropped: adapter?.dropped ?? 0,
       draining: draining !== undefined,
     }),
@@ -195,7 +236,8 @@ const plugin: FastifyPluginAsync<RealtimeOptions> = async (fastify, userOptions)
   addReadinessCheck(fastify, {
     name: 'realtime: redis',
     check() {
-      if (adapter && !adapter.standing) throw new UnavailableError('not connected to Redis')
+      if ((adapter && !adapter.standing) || (configured && !configured.standing))
+        throw new UnavailableError('not connected to Redis')
     },
   })
   addDrainStep(fastify, { name: 'realtime: sockets', run: ({ budget }) => drain(budget) })
@@ -205,6 +247,7 @@ const plugin: FastifyPluginAsync<RealtimeOptions> = async (fastify, userOptions)
     await io.close()
     for (const socket of transport.sockets) socket.destroy()
     adapter?.close()
+    await configured?.close()
     await connections?.close()
   })
 
@@ -215,54 +258,6 @@ const plugin: FastifyPluginAsync<RealtimeOptions> = async (fastify, userOptions)
 /** Socket.IO on every process, for Fastify. See `RealtimeOptions`. */
 export const scaleRealtime: FastifyPluginAsync<RealtimeOptions> = fp(plugin, { name: PACKAGE, fastify: '5.x' })
 export default scaleRealtime
-
-/** Authenticates and watches the sockets of every namespace, of those too that are made later. */
-function serveNamespaces(
-  io: RealtimeServer,
-  options: ResolvedOptions,
-  sessions: Sessions,
-  fastify: FastifyInstance,
-  hints: WeakMap<object, RawSocket>,
-): void {
-  function serve(namespace: Namespace): void {
-    const name = namespace.name
-    if (options.openNamespaces.has(name)) return
-    const authenticate = async (socket: RawSocket, next: (error?: Error) => void): Promise<void> => {
-      try {
-        await sessions.authenticate(socket)
-      } catch (error) {
-        const { message } = error as Error
-        refuseChannel.publish(() => ({ code: message, address: socket.request.origin.address }))
-        return next(error as Error)
-      }
-      next()
-    }
-    // Before the middlewares of the user's, which a dynamic namespace already has here.
-    ;(namespace as unknown as { _fns: unknown[] })._fns.unshift(authenticate)
-    namespace.on('connection', (userSocket) => {
-      const socket = userSocket as unknown as RawSocket
-      sessions.open(socket)
-      hints.set(userSocket.conn, socket)
-      connectChannel.publish(() => ({ id: socket.id, namespace: name, user: socket.data.user?.sub }))
-      socket.on('disconnect', (reason: string) =>
-        disconnectChannel.publish(() => ({ id: socket.id, namespace: name, reason })),
-      )
-      serveJoins(socket, {
-        limit: options.limits.rooms,
-        authorize: (room) => options.authorizeRoom({ room, user: socket.data.user, socket: userSocket as never }),
-        join: async (_, { room }) => {
-          await socket.join(room)
-          return { ok: true }
-        },
-        leave: (_, room) => void socket.leave(room),
-        isSocketId: (room) => namespace.sockets.has(room),
-        log: fastify.log,
-      })
-    })
-  }
-  serve(io.sockets as unknown as Namespace)
-  io.on('new_namespace', (namespace) => serve(namespace as unknown as Namespace))
-}
 
 /** Emits events of ours, which the user's types do not have. */
 interface Emitter {

@@ -14,6 +14,7 @@ export interface RawSocket {
   readonly handshake: { auth: Record<string, unknown>; headers: IncomingHttpHeaders }
   readonly request: AdmittedRequest
   readonly rooms: ReadonlySet<string>
+  readonly conn: { readonly writeBuffer: readonly unknown[] }
   join(room: string): Promise<void> | void
   leave(room: string): Promise<void> | void
   emit(event: string, ...args: unknown[]): unknown

@@ -1,0 +1,262 @@
+import { pause, withDeadline } from '@fastify-scale/kit'
+import { fillChannel, resyncChannel } from './channels.ts'
+import { UnavailableError } from './errors.ts'
+import { FollowedRoom } from './gap.ts'
+import { type Entry, type HistoryStore, type Known, parseLive } from './history-store.ts'
+import type { RoomRule } from './options.ts'
+import { type JoinReply, type Position, PROTOCOL_VERSION, RESYNC } from './protocol.ts'
+import type { RawSocket } from './sessions.ts'
+import type { Subscriber } from './subscriber.ts'
+
+export interface HistoryRoomsOptions {
+  store: HistoryStore
+  /** Emits to the room's sockets in this process. */
+  emit: (room: string, event: string, ...args: unknown[]) => void
+  /** How many of the room's sockets are in this process. */
+  members: (room: string) => number
+  log: { error(details: object, message: string): void }
+  /** How often a quiet room is checked for what did not arrive, in ms. */
+  checkInterval: number
+}
+
+interface Followed {
+  name: string
+  rule: RoomRule
+  room: FollowedRoom
+  /** Joins under way. */
+  holds: number
+  /** Had no socket at the last check. */
+  idle: boolean
+  /** Settles when the room was first read; never rejects. */
+  ready: Promise<void>
+  setReady: () => void
+}
+
+/** How long a join waits for Redis, in ms. */
+const JOIN_MS = 5_000
+/** Rooms read at the same time when a connection is back. */
+const PARALLEL = 50
+/** What is sent to one socket before it has to read: messages and bytes. */
+const WINDOW = 100
+const WINDOW_BYTES = 256 * 1_024
+/** How long a socket may take to read that, in ms. */
+const WINDOW_MS = 20_000
+
+/** The rooms with history that this process has sockets in. */
+export class HistoryRooms {
+  readonly #options: HistoryRoomsOptions
+  readonly #rooms = new Map<string, Followed>()
+  readonly #channels = new Map<string, Followed>()
+  readonly #timer: NodeJS.Timeout
+  #subscriber: Subscriber | undefined
+
+  constructor(options: HistoryRoomsOptions) {
+    this.#options = options
+    this.#timer = setInterval(() => void this.#check(), options.checkInterval)
+    this.#timer.unref()
+  }
+
+  get size(): number {
+    return this.#rooms.size
+  }
+
+  /** Takes the connection on which messages come; `onSubscribed` is to be called whenever its subscriptions stand. */
+  listen(subscriber: Subscriber): void {
+    this.#subscriber = subscriber
+    const event = this.#options.store.sharded ? 'smessage' : 'message'
+    subscriber.on(event, ((channel: string, message: string) => {
+      const live = parseLive(message)
+      if (live) this.#channels.get(channel)?.room.onMessage(live.epoch, live.entry)
+    }) as never)
+  }
+
+  /** What was published while no subscription stood is read from the logs. */
+  async onSubscribed(): Promise<void> {
+    await this.#fillAll([...this.#rooms.values()])
+  }
+
+  known(room: string): Known | undefined {
+    return this.#rooms.get(room)?.room.known
+  }
+
+  /** Follows a room from now on, as long as it has sockets here. */
+  follow(name: string, rule: RoomRule): void {
+    this.#follow(name, rule)
+  }
+
+  /**
+   * Lets a socket join: first what it missed since its position, then, without a hole or a repetition, what is new.
+   * Rejects where that is not possible within 5 s for want of Redis.
+   */
+  async join(socket: RawSocket, name: string, rule: RoomRule, position: Known | undefined): Promise<JoinReply> {
+    const followed = this.#follow(name, rule)
+    followed.holds++
+    try {
+      await withDeadline(followed.ready, JOIN_MS, `reading room '${name}'`)
+      // It has found a hole: begins anew from its position.
+      if (position && socket.rooms.has(name)) await socket.leave(name)
+      const complete = position === undefined || (await this.#replay(socket, followed, position))
+      if (!socket.connected) throw new UnavailableError('the socket is gone')
+      // In the same turn as the last look at what was delivered.
+      void socket.join(name)
+      const { epoch, seq } = followed.room.known as Known
+      return complete ? { ok: true, epoch, seq } : { ok: true, epoch, seq, resync: true }
+    } finally {
+      followed.holds--
+    }
+  }
+
+  close(): void {
+    clearInterval(this.#timer)
+    for (const { room, setReady } of this.#rooms.values()) {
+      room.close()
+      setReady()
+    }
+    this.#rooms.clear()
+    this.#channels.clear()
+  }
+
+  /** Sends what follows `position`; false where something of it is lost. */
+  async #replay(socket: RawSocket, { name, rule, room }: Followed, position: Known): Promise<boolean> {
+    const { store } = this.#options
+    const { epoch } = position
+    let at = position.seq
+    while (socket.connected) {
+      const known = room.known
+      if (known?.epoch !== epoch) return false
+      const rest = room.since(epoch, at)
+      if (rest) {
+        for (const entry of rest) send(socket, name, epoch, entry)
+        return true
+      }
+      // Ahead of this process: what the socket has had will come here too, and it will drop it. Unless it never comes.
+      if (at > known.seq) {
+        const { epoch: now, head } = await store.read(name, rule, -1, known)
+        return now === epoch && head >= at
+      }
+      const reading = await store.read(name, rule, at, known)
+      if (reading.epoch !== epoch) {
+        await room.fill()
+        continue
+      }
+      if (reading.entries[0]?.seq !== at + 1) return false
+      at = await this.#sendSome(socket, name, epoch, reading.entries, () => room.known?.seq ?? 0)
+    }
+    return true
+  }
+
+  /** Sends entries up to what this process has delivered, as fast as the socket reads them. Returns the last number. */
+  async #sendSome(
+    socket: RawSocket,
+    name: string,
+    epoch: string,
+    entries: readonly Entry[],
+    delivered: () => number,
+  ): Promise<number> {
+    let [count, bytes, at] = [0, 0, (entries[0] as Entry).seq - 1]
+    for (const entry of entries) {
+      if (entry.seq > delivered() || !socket.connected) break
+      send(socket, name, epoch, entry)
+      at = entry.seq
+      bytes += entry.payload.length
+      if (++count % WINDOW !== 0 && bytes < WINDOW_BYTES) continue
+      bytes = 0
+      const until = performance.now() + WINDOW_MS
+      while (socket.connected && socket.conn.writeBuffer.length > 0) {
+        if (performance.now() > until) throw new UnavailableError('the client reads too slowly')
+        await pause(5)
+      }
+    }
+    return at
+  }
+
+  #follow(name: string, rule: RoomRule): Followed {
+    const existing = this.#rooms.get(name)
+    if (existing) {
+      existing.idle = false
+      return existing
+    }
+    const { store, emit, members } = this.#options
+    let setReady = (): void => undefined
+    const ready = new Promise<void>((resolve) => (setReady = resolve))
+    const room = new FollowedRoom({
+      read: (after, known) => store.read(name, rule, after, known),
+      deliver: (epoch, { seq, payload }) => {
+        const args = parsePayload(payload)
+        if (args) emit(name, args[0], args[1], { $rt: PROTOCOL_VERSION, room: name, epoch, seq } satisfies Position)
+      },
+      resync: (epoch, seq, reason) => {
+        resyncChannel.publish(() => ({ room: name, reason, sockets: members(name) }))
+        emit(name, RESYNC, { $rt: PROTOCOL_VERSION, room: name, epoch, seq } satisfies Position)
+      },
+      filled: (messages) => fillChannel.publish(() => ({ room: name, messages })),
+    })
+    const followed: Followed = { name, rule, room, holds: 0, idle: false, ready, setReady }
+    this.#rooms.set(name, followed)
+    this.#channels.set(store.channel(name), followed)
+    void this.#start(followed)
+    return followed
+  }
+
+  async #start(followed: Followed): Promise<void> {
+    const { store } = this.#options
+    const kind = store.sharded ? 'ssubscribe' : 'subscribe'
+    // Where the connection is away, onSubscribed does the rest.
+    if (await this.#subscriber?.add(kind, [store.channel(followed.name)])) await this.#fillAll([followed])
+  }
+
+  #unfollow(followed: Followed): void {
+    const { store } = this.#options
+    const channel = store.channel(followed.name)
+    this.#rooms.delete(followed.name)
+    this.#channels.delete(channel)
+    this.#subscriber?.remove(store.sharded ? 'ssubscribe' : 'subscribe', [channel])
+    followed.room.close()
+    followed.setReady()
+  }
+
+  /**
+   * Lets go of rooms without sockets (not at once: on a reload they are back in a moment), and asks about the quiet ones:
+   * a subscription can be lost without a sign, as when a cluster moves a slot.
+   */
+  async #check(): Promise<void> {
+    const quiet: Followed[] = []
+    for (const followed of this.#rooms.values()) {
+      const { room, holds } = followed
+      const unused = holds === 0 && this.#options.members(followed.name) === 0
+      if (unused && followed.idle) {
+        this.#unfollow(followed)
+        continue
+      }
+      followed.idle = unused
+      if (!room.active) quiet.push(followed)
+      room.active = false
+    }
+    await this.#fillAll(quiet)
+  }
+
+  async #fillAll(all: Followed[]): Promise<void> {
+    const worker = async (): Promise<void> => {
+      for (let followed = all.pop(); followed; followed = all.pop()) {
+        await followed.room.fill()
+        followed.setReady()
+      }
+    }
+    await Promise.all(Array.from({ length: Math.min(PARALLEL, all.length) }, worker))
+  }
+}
+
+function send(socket: RawSocket, room: string, epoch: string, { seq, payload }: Entry): void {
+  const args = parsePayload(payload)
+  if (args) socket.emit(args[0], args[1], { $rt: PROTOCOL_VERSION, room, epoch, seq } satisfies Position)
+}
+
+/** `[event, data]` as it was published. */
+function parsePayload(payload: string): [event: string, data: unknown] | undefined {
+  try {
+    const parsed: unknown = JSON.parse(payload)
+    return Array.isArray(parsed) && typeof parsed[0] === 'string' ? [parsed[0], parsed[1]] : undefined
+  } catch {
+    return undefined
+  }
+}

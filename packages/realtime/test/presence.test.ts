@@ -1,0 +1,54 @@
+import { waitFor } from '@fastify-scale/dev-services'
+import { Redis } from 'ioredis'
+import { describe, expect, it } from 'vitest'
+import { connect, onEnd, signToken, startApp, useRedis, verifyToken } from './support.ts'
+
+describe('presence', () => {
+  const redis = useRedis()
+
+  it('names who is in a room on every process, by user', async () => {
+    const options = {
+      redis: redis.url,
+      prefix: 'test-a:',
+      rooms: { 'board:*': {}, 'quiet:*': { presence: false } },
+      authenticate: ({ token }: { token: string | undefined }) => verifyToken(token ?? ''),
+    }
+    const [one, two] = await Promise.all([startApp(options), startApp(options)])
+    const as = (sub: string, url: string) => connect(url, { getToken: () => signToken({ sub }) })
+    const [ann, ann2, bob] = await Promise.all([as('ann', one.url), as('ann', two.url), as('bob', two.url)])
+    await Promise.all([ann.join('board:1'), ann2.join('board:1'), bob.join('board:1'), bob.join('board:2')])
+    const list = async (room: string) =>
+      (await one.app.realtime.presence(room)).sort((a, b) => a.id.localeCompare(b.id))
+    await waitFor(async () => (await list('board:1')).length === 2)
+    expect(await list('board:1')).toEqual([
+      { id: 'ann', sockets: 2 },
+      { id: 'bob', sockets: 1 },
+    ])
+    ann.disconnect()
+    bob.leave('board:1')
+    await waitFor(async () => (await list('board:1')).length === 1)
+    expect(await list('board:1')).toEqual([{ id: 'ann', sockets: 1 }])
+    expect(await list('board:2')).toEqual([{ id: 'bob', sockets: 1 }])
+    await expect(one.app.realtime.presence('quiet:1')).rejects.toMatchObject({ code: 'SCALE_REALTIME_ROOM_OPTION' })
+    await two.app.close()
+    await waitFor(async () => (await list('board:1')).length === 0)
+  })
+
+  it('keeps those who stay, and lets those of a dead process end within its ttl', async () => {
+    const { app, url } = await startApp({ redis: redis.url, prefix: 'test-b:', rooms: { room: {} }, presenceTtl: '1s' })
+    const client = await connect(url)
+    await client.join('room')
+    const control = new Redis(redis.url)
+    onEnd(() => control.disconnect())
+    // As a process left it that was killed right after it wrote.
+    const ends = Date.now() + 1_000
+    await control.zadd('test-b:v1:{room}:presence', ends, JSON.stringify(['ghost', 'socket']))
+    await waitFor(async () => (await app.realtime.presence('room')).some(({ id }) => id === 'ghost'))
+    await waitFor(async () => !(await app.realtime.presence('room')).some(({ id }) => id === 'ghost'), {
+      timeout: 5_000,
+    })
+    expect(Date.now()).toBeGreaterThanOrEqual(ends)
+    expect(await app.realtime.presence('room')).toEqual([{ id: client.id, sockets: 1 }])
+    await waitFor(async () => (await control.zcard('test-b:v1:{room}:presence')) === 1)
+  })
+})
