@@ -1,5 +1,6 @@
 import type { MultipartFile } from '@fastify/multipart'
 import { type Duration, type Size, checkKnown, parseDuration, parseInteger, parseSize } from '@fastify-scale/kit'
+import type { AssetsOptions } from './assets/options.ts'
 import type { S3Credentials } from './client.ts'
 import { StorageOptionError } from './errors.ts'
 import { isPrefix } from './keys.ts'
@@ -86,6 +87,8 @@ export interface ScaleStorageOptions extends UploadDefaults {
   multipart?: boolean
   /** Name of the decorator, and of the key in a route's `config`. Default `'storage'`. */
   decorator?: string
+  /** Static assets: served from a directory in development, from S3 or a CDN in production. */
+  assets?: AssetsOptions
 }
 
 /** UploadDefaults, parsed. */
@@ -118,6 +121,7 @@ export interface ResolvedOptions {
   multipart: boolean
   decorator: string
   defaults: ResolvedDefaults
+  assets?: AssetsOptions
 }
 
 const MB = 1_024 ** 2
@@ -146,6 +150,7 @@ const OPTION_KEYS = [
   'drainTimeout',
   'multipart',
   'decorator',
+  'assets',
 ]
 
 const fail = (message: string): Error => new StorageOptionError(message)
@@ -185,6 +190,7 @@ export function resolveOptions(options: ScaleStorageOptions): ResolvedOptions {
     multipart: flag(options.multipart ?? true, 'multipart'),
     decorator: text(options.decorator ?? 'storage', 'decorator'),
     defaults,
+    assets: options.assets,
   }
 }
 

@@ -2,6 +2,18 @@ import { addDrainStep, addReadinessCheck } from '@fastify-scale/kit'
 import multipart from '@fastify/multipart'
 import type { FastifyBaseLogger, FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
+import type { AssetUrl } from './assets/asset-url.ts'
+import { registerAssets } from './assets/register.ts'
+import { abortDirectMultipart, type DirectMultipart, joinParts, signDirectMultipart } from './direct-multipart.ts'
+import {
+  type CompleteDirectUploadOptions,
+  type DirectMultipartOptions,
+  type DirectUploadOptions,
+  resolveComplete,
+  resolveDirect,
+  resolveDirectMultipart,
+} from './direct-options.ts'
+import { completePending, type CompletedFile, type DirectUpload, signDirectUpload } from './direct-upload.ts'
 import { createRequestDrains } from './drain-request.ts'
 import {
   type ResolvedDefaults,
@@ -15,6 +27,7 @@ import {
 import type { UploadRequest } from './request.ts'
 import type { SignedUrlOptions } from './signed-url.ts'
 import { createStorage } from './storage.ts'
+import { type SweepOptions, type SweepResult, sweep } from './sweep.ts'
 import type { StoredFile } from './upload.ts'
 
 /** `fastify.storage`. */
@@ -39,6 +52,30 @@ export interface ScaleStorage {
   delete(urlOrKey: string): Promise<void>
   /** A URL with which anybody can GET the object for `ttl`; for private objects. It is a secret. */
   signedUrl(urlOrKey: string, options?: SignedUrlOptions): Promise<string>
+  /**
+   * A form with which a browser sends one file straight to S3, bound to one key under `pending/`, one type and a largest size.
+   * Decide before that the user may upload.
+   */
+  createDirectUpload(options?: DirectUploadOptions): Promise<DirectUpload>
+  /** A large direct upload: one URL for each part, each bound to its length. */
+  createDirectMultipart(options: DirectMultipartOptions): Promise<DirectMultipart>
+  /**
+   * Takes a direct upload, or one made by `upload(…, { pending: true })`, out of `pending/`: checks its size and content,
+   * copies it to its final key and lets `persist` save the URL. Pass only keys that this user was given.
+   *
+   * @throws 404 `SCALE_STORAGE_NOT_FOUND`; 413 `_TOO_LARGE`, 415 `_TYPE_NOT_ALLOWED`, 422 `_CHECKSUM`, after which the pending object
+   * is gone; 503 `_UNAVAILABLE` and what `persist` throws, after which it can be completed again
+   */
+  completeDirectUpload(key: string, options?: CompleteDirectUploadOptions): Promise<CompletedFile>
+  /** Gives up a large direct upload and its parts. */
+  abortDirectMultipart(key: string, uploadId: string): Promise<void>
+  /** Finds, and deletes with `dryRun: false`, objects which no row of the application points to. */
+  sweep(options: SweepOptions): Promise<SweepResult>
+  /**
+   * The URL of a static asset by its path in the assets directory, in development and production.
+   * @throws `SCALE_STORAGE_UNKNOWN_ASSET` for a name that is not there
+   */
+  assetUrl: AssetUrl
 }
 
 /** What is used of a Fastify request; any `FastifyRequest`, whatever its type parameters. */
@@ -61,6 +98,8 @@ async function scaleStorage(fastify: FastifyInstance, options: ScaleStorageOptio
   const resolved = resolveOptions(options)
   const { decorator } = resolved
   const engine = createStorage(resolved, fastify.log)
+  const { deps } = engine
+  const { presign } = engine.clients
   const drains = createRequestDrains(resolved.drainTimeout)
   const routes = new WeakMap<object, ResolvedDefaults>()
 
@@ -97,6 +136,25 @@ async function scaleStorage(fastify: FastifyInstance, options: ScaleStorageOptio
     url: (key) => engine.urls.url(key),
     delete: (urlOrKey) => engine.delete(urlOrKey),
     signedUrl: (urlOrKey, signOptions) => engine.signedUrl(urlOrKey, signOptions),
+    async createDirectUpload(options = {}) {
+      const plan = resolveDirect(options, resolved.defaults)
+      return engine.forCaller('signing a direct upload', () => signDirectUpload(deps, presign, plan))
+    },
+    async createDirectMultipart(options) {
+      const plan = resolveDirectMultipart(options, resolved.defaults)
+      return engine.forCaller('beginning a direct upload', () => signDirectMultipart(deps, presign, plan))
+    },
+    async completeDirectUpload(key, options = {}) {
+      const { uploadId, ...plan } = resolveComplete(options, resolved.defaults)
+      return engine.forCaller('completing a direct upload', async () => {
+        if (uploadId !== undefined) await joinParts(deps, key, uploadId, plan.maxBytes)
+        return completePending(deps, key, plan, (file) => options.persist?.(file))
+      })
+    },
+    abortDirectMultipart: (key, uploadId) =>
+      engine.forCaller('giving up a direct upload', () => abortDirectMultipart(deps, key, uploadId)),
+    sweep: (options) => engine.forCaller('sweep', () => sweep(deps, options)),
+    assetUrl: await registerAssets(fastify, resolved.assets, engine, decorator),
   }
   fastify.decorate(decorator, storage as FastifyInstance['storage'])
 

@@ -120,9 +120,7 @@ async function storeFile(
     const { head, next } = await peek(file.reader.next, SNIFF_BYTES)
     const type = await sniff(head, file.declaredType)
     if (plan.allowedTypes && !isAllowed(type.contentType, plan.allowedTypes))
-      throw new TypeNotAllowedError(
-        `files of type ${type.contentType} are not allowed here; allowed are ${plan.allowedTypes.join(', ')}`,
-      )
+      throw typeNotAllowed(type.contentType, plan.allowedTypes)
     key = makeKey({
       prefix: plan.prefix,
       ext: type.ext,
@@ -164,6 +162,12 @@ async function storeFile(
   } finally {
     file.reader.stop()
   }
+}
+
+export function typeNotAllowed(contentType: string, allowedTypes: readonly string[]): Error {
+  return new TypeNotAllowedError(
+    `files of type ${contentType} are not allowed here; allowed are ${allowedTypes.join(', ')}`,
+  )
 }
 
 /** How an object is served: for ever where its key never changes its content, and never as a page. */

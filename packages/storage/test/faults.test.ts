@@ -96,7 +96,7 @@ describe('the client', () => {
       await waitFor(async () => (await s3.uploads()).length === 1)
       request.destroy()
     })
-    await expect(answer).rejects.toThrow()
+    await expect(answer).rejects.toThrow('socket hang up')
     await expectClean(app)
   })
 

@@ -123,11 +123,11 @@ const PNG_HEAD = Buffer.concat([
 ])
 
 /** A body of that many bytes that begins as a PNG does, and goes on at random. */
-export function png(size: number): Buffer {
+export function png(size: number): Buffer<ArrayBuffer> {
   return Buffer.concat([PNG_HEAD, randomBytes(Math.max(0, size - PNG_HEAD.length))]).subarray(0, size)
 }
 
-export const PDF: Buffer = Buffer.from('%PDF-1.7\n%\xE2\xE3\xCF\xD3\n1 0 obj\n<<>>\nendobj\n', 'latin1')
+export const PDF: Buffer<ArrayBuffer> = Buffer.from('%PDF-1.7\n%\xE2\xE3\xCF\xD3\n1 0 obj\n<<>>\nendobj\n', 'latin1')
 
 export type FormPart = { name: string; value: string } | { name: string; filename: string; type: string; data: Buffer }
 
