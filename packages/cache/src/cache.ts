@@ -11,6 +11,7 @@ import { type EntryOptions, type ResolvedOptions, resolveEntryOptions } from './
 import { Reader } from './reader.ts'
 import { send } from './redis-port.ts'
 import type { Packer } from './serializer.ts'
+import { settle } from './settle.ts'
 import { namespaceTag, tagsOf, versionTag } from './tag-names.ts'
 
 export interface GetOrSetOptions extends EntryOptions {
@@ -117,7 +118,7 @@ export class ScaleCache {
     } finally {
       engine.forget(k)
     }
-    await this.settle()
+    await settle(this.parts.options)
   }
 
   /**
@@ -134,7 +135,7 @@ export class ScaleCache {
         ? Promise.resolve()
         : tags.invalidate(list.map((key) => this.versionTagOf(key)))
     await all([work, versions])
-    await this.settle()
+    await settle(this.parts.options)
   }
 
   /**
@@ -148,7 +149,7 @@ export class ScaleCache {
     const now = Buffer.alloc(8)
     now.writeDoubleBE(Date.now())
     await this.change(toList(keys), (k) => send(port, (client) => expireScript(client, [k.value, k.lease], [now])))
-    await this.settle()
+    await settle(this.parts.options)
   }
 
   /**
@@ -161,7 +162,7 @@ export class ScaleCache {
     const names = tagsOf(this.path, tags)
     if (names.length === 0) return
     await this.parts.engine.parts.tags.invalidate(names)
-    await this.settle()
+    await settle(this.parts.options)
   }
 
   /**
@@ -174,7 +175,7 @@ export class ScaleCache {
     const { epoch, tags } = this.parts.engine.parts
     if (this.path === '') await epoch.clear()
     else await tags.invalidate([namespaceTag(this.path)])
-    await this.settle()
+    await settle(this.parts.options)
   }
 
   /**
@@ -218,12 +219,6 @@ export class ScaleCache {
   /** Changes keys; all are tried, and then the first failure is thrown. */
   private async change(keys: readonly string[], one: (key: EngineKey) => Promise<unknown>): Promise<void> {
     await all(keys.map((key) => this.keyOf(key)).map((k) => one(k).finally(() => this.parts.engine.forget(k))))
-  }
-
-  /** Until Redis's messages have reached every process's memory. */
-  private async settle(): Promise<void> {
-    const ms = this.parts.options.l1?.settle ?? 0
-    if (ms > 0) await new Promise((resolve) => setTimeout(resolve, ms))
   }
 
   private checkOpen(): void {

@@ -43,15 +43,7 @@ export function encodeEntry(entry: Entry): Buffer {
   let bytes = HEADER_BYTES
   for (const tag of tags) bytes += 2 + tag.length
   const buffer = Buffer.allocUnsafe(bytes + entry.payload.length)
-  buffer.writeUInt16BE(MAGIC, 0)
-  buffer[2] = ENTRY_VERSION
-  buffer[3] = entry.kind | (entry.compressed ? COMPRESSED : 0)
-  buffer.writeDoubleBE(entry.clock, 4)
-  buffer.writeDoubleBE(entry.createdAt, 12)
-  buffer.writeDoubleBE(entry.freshUntil, FRESH_UNTIL_OFFSET)
-  buffer.writeDoubleBE(entry.staleWhileRevalidate, 28)
-  buffer.writeDoubleBE(entry.staleIfError, 36)
-  buffer.writeUInt16BE(tags.length, 44)
+  writeHeader(entry, buffer)
   let at = HEADER_BYTES
   for (const tag of tags) {
     buffer.writeUInt16BE(tag.length, at)
@@ -60,6 +52,25 @@ export function encodeEntry(entry: Entry): Buffer {
   }
   entry.payload.copy(buffer, at)
   return buffer
+}
+
+/** The header alone: it tells this entry from another one under the same key. */
+export function headerOf(entry: Entry): Buffer {
+  const buffer = Buffer.allocUnsafe(HEADER_BYTES)
+  writeHeader(entry, buffer)
+  return buffer
+}
+
+function writeHeader(entry: Entry, buffer: Buffer): void {
+  buffer.writeUInt16BE(MAGIC, 0)
+  buffer[2] = ENTRY_VERSION
+  buffer[3] = entry.kind | (entry.compressed ? COMPRESSED : 0)
+  buffer.writeDoubleBE(entry.clock, 4)
+  buffer.writeDoubleBE(entry.createdAt, 12)
+  buffer.writeDoubleBE(entry.freshUntil, FRESH_UNTIL_OFFSET)
+  buffer.writeDoubleBE(entry.staleWhileRevalidate, 28)
+  buffer.writeDoubleBE(entry.staleIfError, 36)
+  buffer.writeUInt16BE(entry.tags.length, 44)
 }
 
 /** Reads an entry; the payload is a view of the same memory. A text says why it is none of ours. */

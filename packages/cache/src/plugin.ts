@@ -14,7 +14,9 @@ import { Memory } from './l1.ts'
 import { LoopTurn } from './loop-turn.ts'
 import { type ScaleCacheOptions, resolveOptions } from './options.ts'
 import type { RedisPort } from './redis-port.ts'
+import { addRouteCache } from './route/hooks.ts'
 import { Packer } from './serializer.ts'
+import { settle } from './settle.ts'
 import { TagIndex } from './tags.ts'
 import { TRACKING_OVERRIDES, Tracking } from './tracking.ts'
 import { Wakes } from './wake.ts'
@@ -93,6 +95,7 @@ const plugin: FastifyPluginAsync<ScaleCacheOptions> = async function scaleCache(
     })
 
   fastify.decorate(options.decorator, cache)
+  addRouteCache(fastify, engine, space, options, () => settle(options))
   addReadinessCheck(fastify, {
     name: `${options.decorator}: redis`,
     check: async () => void (await client.ping()),

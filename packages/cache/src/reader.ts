@@ -1,6 +1,6 @@
 import { corruptChannel, hitChannel, missChannel } from './channels.ts'
 import type { Engine, EngineKey, Looked } from './engine.ts'
-import { type Entry, HEADER_BYTES, KIND, encodeEntry, mayCoverError, mayRevalidate } from './entry.ts'
+import { type Entry, KIND, headerOf, mayCoverError, mayRevalidate } from './entry.ts'
 import { UnavailableError } from './errors.ts'
 import type { Filler, LoadRequest } from './filler.ts'
 import type { MemoryEntry } from './l1.ts'
@@ -61,7 +61,7 @@ export class Reader {
           hitChannel.publish(() => ({ key: key.name, level: 'l2', stale }))
           return value
         }
-        looked = { state: 'none', seen: encodeEntry(entry).subarray(0, HEADER_BYTES) }
+        looked = { state: 'none', seen: headerOf(entry) }
       }
       if (!missed) missChannel.publish(() => ({ key: key.name }))
       missed = true

@@ -1,0 +1,229 @@
+import { type Authenticator, type Compressor } from '@fastify-scale/kit'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Engine } from '../engine.ts'
+import { OptionError, UnavailableError } from '../errors.ts'
+import { tagsOf } from '../tag-names.ts'
+import { answerFrom, freshFor } from './answer.ts'
+import { validationHeaders } from './conditional.ts'
+import { RouteFlights } from './flights.ts'
+import { isAuthenticated, isKnownUser } from './identity.ts'
+import type { ResolvedRoute } from './options.ts'
+import { requestDirectives, usable } from './request.ts'
+import type { RouteSession } from './session.ts'
+import type { Found, RouteStore } from './store.ts'
+import type { StoredResponse } from './stored.ts'
+
+export interface RouteCacheParts {
+  engine: Engine
+  store: RouteStore
+  /** Bytes of the largest body stored. */
+  maxSize: number
+  jitter: number
+  /** How long a request may wait for another's answer, in ms. */
+  patience: number
+  random: () => number
+  /** Found in onReady. */
+  authenticator: Authenticator | undefined
+  compressor: Compressor | undefined
+  /** Runs the route again, apart from any client, to refresh what is stale. */
+  refresh: (request: FastifyRequest, session: RouteSession) => void
+  /** True for a request that `refresh` made. */
+  isRefresh: (request: FastifyRequest) => boolean
+}
+
+/** How long a waiter sleeps before it looks again, in ms. */
+const POLL_MS = 25
+
+/** The look-up: before the handler, after everything else. Decides whether the handler is asked, and for whom. */
+export class RouteLookup {
+  readonly flights: RouteFlights = new RouteFlights()
+  private readonly parts: RouteCacheParts
+
+  constructor(parts: RouteCacheParts) {
+    this.parts = parts
+  }
+
+  /** Answers, and is true, where that can be done from the store; else prepares for the handler. */
+  async run(request: FastifyRequest, reply: FastifyReply, session: RouteSession): Promise<boolean> {
+    const { engine, store, patience } = this.parts
+    const { headers } = request
+    if (session.directives.has('no-store')) return this.forward(session, 'request')
+    const giveUp = performance.now() + patience
+    const refreshing = this.parts.isRefresh(request)
+    for (let waited = false; ; waited = true) {
+      let found: Found
+      try {
+        found = await store.find(session.primary, headers, session.route.vary)
+      } catch (error) {
+        if (!(error instanceof UnavailableError)) throw error
+        return this.forward(session, 'miss; detail=redis-away')
+      }
+      session.found = found
+      const { stored, key } = found
+      const allowed = stored && (stored.shared || session.own || !this.mustNotShare(request)) ? stored : undefined
+      if (allowed && !refreshing) {
+        const use = usable(allowed, session.directives, Date.now())
+        if (use === 'fresh') return this.answer(reply, session, allowed)
+        if (use === 'revalidating') {
+          this.parts.refresh(request, session)
+          return this.answer(reply, session, allowed)
+        }
+      }
+      session.forward = allowed === undefined ? (found.names.length > 0 && !stored ? 'vary-miss' : 'uri-miss') : 'stale'
+      if (allowed && session.directives.has('no-cache')) session.forward = 'request'
+      if (session.directives.has('only-if-cached')) {
+        session.answered = true
+        reply.code(504).header('cache-status', `${NAME}; fwd=${session.forward}; detail=only-if-cached`)
+        reply.send()
+        return true
+      }
+      // HEAD and ranges are answered from the store or not at all; only a whole GET fills it.
+      if (request.method !== 'GET' || headers.range !== undefined) return this.forward(session, session.forward)
+      // What may not be stored is not worth waiting for.
+      const passed = this.flights.isPassed(key.value, performance.now())
+      const flight = this.flights.get(key.value)
+      if (flight && !passed && !refreshing && performance.now() < giveUp) {
+        await flight
+        continue
+      }
+      let begun: Awaited<ReturnType<Engine['begin']>>
+      try {
+        begun = await engine.begin(key, [session.urlTag], found.seen())
+      } catch (error) {
+        if (!(error instanceof UnavailableError)) throw error
+        return this.forward(session, 'miss; detail=redis-away')
+      }
+      if (begun.type === 'load') {
+        session.load = begun.load
+        session.land = this.flights.open(key.value)
+        return this.ask(request, session, allowed)
+      }
+      if (refreshing) {
+        session.answered = true
+        reply.code(204).send()
+        return true
+      }
+      if (begun.type === 'busy') {
+        if (passed || performance.now() >= giveUp) return this.forward(session, session.forward)
+        await engine.parts.wakes.wait(key.value, Math.min(POLL_MS, Math.max(5, begun.left)))
+      } else if (waited && performance.now() >= giveUp) return this.forward(session, session.forward)
+    }
+  }
+
+  /** Gives a stored response to the client. */
+  answer(reply: FastifyReply, session: RouteSession, stored: StoredResponse): true {
+    session.answered = true
+    const now = Date.now()
+    const answer = answerFrom(stored, session.client, this.parts.compressor, now)
+    const left = Math.floor(freshFor(stored, now) / 1_000)
+    reply.code(answer.status)
+    setHeaders(reply, answer.headers)
+    setStatus(reply, `${NAME}; hit; ttl=${left}`)
+    reply.send(answer.body?.length === 0 ? undefined : answer.body)
+    return true
+  }
+
+  /** Readies the request for a handler whose answer is to be stored: whole, plain, and for anybody. */
+  private ask(request: FastifyRequest, session: RouteSession, stored: StoredResponse | undefined): false {
+    const { headers } = request
+    session.client = { ...headers }
+    for (const name of ['if-none-match', 'if-modified-since', 'if-match', 'if-unmodified-since', 'if-range'] as const)
+      delete headers[name]
+    if (stored) {
+      const { etag, 'last-modified': lastModified } = stored.headers as Record<string, string | undefined>
+      const conditions = validationHeaders({ etag, lastModified })
+      session.validating = Object.keys(conditions).length > 0
+      Object.assign(headers, conditions)
+    }
+    // With a compressor the plain form is stored, and each client gets the coding it takes.
+    if (this.parts.compressor) delete headers['accept-encoding']
+    return false
+  }
+
+  private forward(session: RouteSession, why: string): false {
+    session.forward = why
+    return false
+  }
+
+  /** A stored response of nobody's goes to a known user only where it says that it may. */
+  private mustNotShare(request: FastifyRequest): boolean {
+    return request.headers.authorization !== undefined || isKnownUser(request, this.parts.authenticator)
+  }
+
+  /** Begins the session of a request. */
+  session(request: FastifyRequest, reply: FastifyReply, route: ResolvedRoute): RouteSession {
+    let primary = urlOf(request)
+    const urlTag = urlTagOf(primary)
+    let own = false
+    if (route.key) {
+      const given = route.key(request)
+      const key = typeof given === 'string' ? given : given?.key
+      if (typeof key !== 'string' || key === '')
+        throw new OptionError(`config.cache.key of ${request.routeOptions.url} must return a text, or { key, user }`)
+      primary = `=${key}`
+      if (typeof given === 'object') {
+        if (typeof given.user !== 'string' || given.user === '')
+          throw new OptionError(
+            `config.cache.key of ${request.routeOptions.url} must return a user of at least one character`,
+          )
+        own = true
+        primary = `@${encodeURIComponent(given.user)}=${key}`
+      }
+    }
+    return {
+      route,
+      primary,
+      urlTag,
+      directives: requestDirectives(request.headers),
+      client: request.headers,
+      authenticated: isAuthenticated(request, this.parts.authenticator, route.ignoreCookies),
+      own,
+      before: { ...reply.getHeaders() },
+      found: undefined,
+      load: undefined,
+      land: undefined,
+      validating: false,
+      answered: false,
+      forward: 'bypass',
+    }
+  }
+}
+
+/** Our name in Cache-Status (RFC 9211). */
+export const NAME = 'fastify-scale'
+
+/** Adds our member to Cache-Status, after those of caches nearer to the origin. */
+export function setStatus(reply: FastifyReply, ours: string): void {
+  const before = reply.getHeader('cache-status')
+  reply.header('cache-status', before === undefined ? ours : `${String(before)}, ${ours}`)
+}
+
+export function setHeaders(reply: FastifyReply, headers: Record<string, string | string[]>): void {
+  for (const name in headers) {
+    if (name === 'vary') {
+      const before = reply.getHeader('vary')
+      if (before !== undefined) {
+        reply.header('vary', mergeVary(String(before), String(headers[name])))
+        continue
+      }
+    }
+    reply.header(name, headers[name])
+  }
+}
+
+function mergeVary(one: string, other: string): string {
+  const names = new Map<string, string>()
+  for (const name of `${one},${other}`.split(','))
+    if (name.trim() !== '') names.set(name.trim().toLowerCase(), name.trim())
+  return [...names.values()].join(', ')
+}
+
+/** Scheme apart, the target URI. */
+export function urlOf(request: FastifyRequest): string {
+  return `${request.host}${request.url}`
+}
+
+/** A tag no user's tag is equal to. */
+export function urlTagOf(url: string): string {
+  return `~${url.length > 512 ? tagsOf('', url)[0] : url}`
+}

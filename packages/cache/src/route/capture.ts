@@ -1,0 +1,257 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Readable } from 'node:stream'
+import { skipChannel } from '../channels.ts'
+import { tagsOf } from '../tag-names.ts'
+import { answerFrom } from './answer.ts'
+import { type RouteCacheParts, type RouteLookup, setHeaders, setStatus, NAME } from './cache.ts'
+import type { HeaderValue } from './directives.ts'
+import { freshenHeaders } from './freshen.ts'
+import { type Storable, judgeResponse } from './policy.ts'
+import { coversError } from './request.ts'
+import { varyNames } from './selection.ts'
+import type { RouteSession } from './session.ts'
+import type { StoredResponse } from './stored.ts'
+import { tee } from './tee.ts'
+
+const FAILED = new Set([500, 502, 503, 504])
+
+/** The other end: what the handler answered is stored if it may be, and what is sent is made of it. */
+export class RouteCapture {
+  private readonly parts: RouteCacheParts
+  private readonly lookup: RouteLookup
+  private readonly onError: (error: unknown) => void
+
+  constructor(parts: RouteCacheParts, lookup: RouteLookup, onError: (error: unknown) => void) {
+    this.parts = parts
+    this.lookup = lookup
+    this.onError = onError
+  }
+
+  /** The payload to send instead of the one given. */
+  async run(request: FastifyRequest, reply: FastifyReply, session: RouteSession, payload: unknown): Promise<unknown> {
+    const now = Date.now()
+    const stored = session.found?.stored
+    if (session.validating && stored && reply.statusCode === 304) {
+      discard(payload)
+      return this.freshen(request, reply, session, stored, now)
+    }
+    if (stored && session.load && FAILED.has(reply.statusCode) && coversError(stored, now)) {
+      discard(payload)
+      this.end(session)
+      return this.send(
+        reply,
+        session,
+        stored,
+        now,
+        `${NAME}; hit; fwd=stale; fwd-status=${reply.statusCode}; detail=stale-if-error`,
+      )
+    }
+    const headers = ownHeaders(reply, session)
+    const judged = session.load
+      ? judgeResponse(
+          { status: reply.statusCode, headers, authenticated: session.authenticated, own: session.own },
+          session.route,
+          now,
+        )
+      : undefined
+    const why = `${NAME}; fwd=${session.forward}${session.forward === 'stale' ? `; fwd-status=${reply.statusCode}` : ''}`
+    if (!judged?.store) {
+      if (session.load) this.lookup.flights.pass(session.found?.key.value ?? '', performance.now())
+      this.end(session)
+      setStatus(reply, judged ? `${why}; detail="${judged.reason}"` : why)
+      return this.conditional(reply, session, payload)
+    }
+    setStatus(reply, `${why}; stored`)
+    const response = toStored(reply.statusCode, headers, judged, this.jitter(judged), now)
+    if (payload === null || payload === undefined || typeof payload === 'string' || payload instanceof Uint8Array) {
+      const body = payload === null || payload === undefined ? Buffer.alloc(0) : Buffer.from(payload as string)
+      if (body.length > this.parts.maxSize) {
+        this.tooLarge(session, body.length)
+        return payload
+      }
+      response.bodies['identity'] = body
+      await this.encode(response)
+      this.save(request, reply, session, response)
+      return this.send(reply, session, response, now, undefined)
+    }
+    if (isStream(payload)) return this.collect(request, reply, session, response, payload)
+    this.end(session)
+    return payload
+  }
+
+  /** The load is over without anything stored. */
+  end(session: RouteSession): void {
+    session.load?.abandon()
+    session.load = undefined
+    session.land?.()
+    session.land = undefined
+  }
+
+  private collect(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    session: RouteSession,
+    response: StoredResponse,
+    payload: Readable,
+  ): unknown {
+    const length = Number(reply.getHeader('content-length') ?? Number.NaN)
+    if (length > this.parts.maxSize) {
+      this.tooLarge(session, length)
+      return payload
+    }
+    return tee(payload, this.parts.maxSize, (whole) => {
+      // Cut off in the middle: what came is not the response.
+      if (whole === undefined || (!Number.isNaN(length) && whole.length !== length)) return this.end(session)
+      response.bodies['identity'] = whole
+      this.encode(response).then(
+        () => this.save(request, reply, session, response),
+        (error: unknown) => {
+          this.end(session)
+          this.onError(error)
+        },
+      )
+    })
+  }
+
+  /** What is stored is good, says the handler: its fields are brought up to date, and the client gets it. */
+  private async freshen(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    session: RouteSession,
+    stored: StoredResponse,
+    now: number,
+  ): Promise<unknown> {
+    const arrived = ownHeaders(reply, session)
+    const headers = freshenHeaders(stored, arrived)
+    const { status, bodies } = stored
+    const judged = judgeResponse(
+      // Age and Date are those of the validation.
+      { status, headers: { ...headers, age: arrived['age'] }, authenticated: session.authenticated, own: session.own },
+      session.route,
+      now,
+    )
+    let fresh = stored
+    if (judged.store) {
+      fresh = toStored(status, headers, judged, this.jitter(judged), now)
+      fresh.bodies = bodies
+      this.save(request, reply, session, fresh)
+    } else this.end(session)
+    for (const name of Object.keys(arrived)) reply.removeHeader(name)
+    return this.send(reply, session, fresh, now, `${NAME}; fwd=stale; fwd-status=304${judged.store ? '; stored' : ''}`)
+  }
+
+  /** Makes the reply out of a response and returns the payload. */
+  private send(
+    reply: FastifyReply,
+    session: RouteSession,
+    response: StoredResponse,
+    now: number,
+    status: string | undefined,
+  ): Buffer | undefined {
+    const answer = answerFrom(response, session.client, this.parts.compressor, now)
+    if (response.age < 1_000 && status === undefined) delete answer.headers['age']
+    reply.removeHeader('content-length')
+    if (answer.status !== reply.statusCode) {
+      for (const name of ['content-type', 'content-encoding', 'content-range']) reply.removeHeader(name)
+      reply.code(answer.status)
+    }
+    setHeaders(reply, answer.headers)
+    if (status !== undefined) setStatus(reply, status)
+    return answer.body
+  }
+
+  /** A response that is not stored, to a client whose conditions were taken out of the request: sent as it is. */
+  private conditional(_reply: FastifyReply, _session: RouteSession, payload: unknown): unknown {
+    return payload
+  }
+
+  private save(request: FastifyRequest, reply: FastifyReply, session: RouteSession, response: StoredResponse): void {
+    const { load, found, land, route } = session
+    session.load = undefined
+    session.land = undefined
+    if (!load || !found) return
+    const store = async (): Promise<void> => {
+      const given = typeof route.tags === 'function' ? route.tags(request, reply) : route.tags
+      const names = varyNames(response.headers['vary'], route.vary).filter(
+        (name) => !(this.parts.compressor && name === 'accept-encoding'),
+      )
+      await this.parts.store.save(load, found, session.primary, names, session.client, response, [
+        session.urlTag,
+        ...tagsOf('', given),
+      ])
+    }
+    store()
+      .catch((error: unknown) => {
+        load.abandon()
+        this.onError(error)
+      })
+      .finally(() => land?.())
+  }
+
+  /** Adds the encoded forms, once for all who will ask. */
+  private async encode(response: StoredResponse): Promise<void> {
+    const { compressor } = this.parts
+    const type = response.headers['content-type']
+    const body = response.bodies['identity']
+    if (!compressor || !body || response.headers['content-encoding'] !== undefined) return
+    if (/\bno-transform\b/i.test(String(response.headers['cache-control'] ?? ''))) return
+    if (!compressor.isCompressible(typeof type === 'string' ? type : undefined)) return
+    Object.assign(response.bodies, await compressor.encodeVariants(body, typeof type === 'string' ? type : undefined))
+  }
+
+  private tooLarge(session: RouteSession, bytes: number): void {
+    skipChannel.publish(() => ({ key: session.primary, bytes }))
+    this.lookup.flights.pass(session.found?.key.value ?? '', performance.now())
+    this.end(session)
+  }
+
+  /** Only what the response did not say itself is shortened. */
+  private jitter(judged: Storable): number {
+    return judged.implied ? 1 - this.parts.jitter * this.parts.random() : 1
+  }
+}
+
+/** The reply's headers without those that hooks had set before the handler, and that they set on every answer. */
+function ownHeaders(reply: FastifyReply, session: RouteSession): Record<string, HeaderValue> {
+  const headers: Record<string, HeaderValue> = {}
+  for (const [name, value] of Object.entries(reply.getHeaders()))
+    if (session.before[name] !== value) headers[name] = value
+  return headers
+}
+
+function toStored(
+  status: number,
+  headers: Record<string, HeaderValue>,
+  judged: Storable,
+  share: number,
+  now: number,
+): StoredResponse {
+  const kept: StoredResponse['headers'] = {}
+  for (const [name, value] of Object.entries(headers)) {
+    if (value === undefined || judged.without.has(name)) continue
+    kept[name] = Array.isArray(value) ? [...(value as string[])] : String(value)
+  }
+  // A stored response has a date (RFC 9110, 6.6.1).
+  kept['date'] ??= new Date(now).toUTCString()
+  return {
+    status,
+    headers: kept,
+    at: now,
+    age: judged.age,
+    lifetime: judged.lifetime * share,
+    staleWhileRevalidate: judged.staleWhileRevalidate,
+    staleIfError: judged.staleIfError,
+    alwaysValidate: judged.alwaysValidate,
+    neverStale: judged.neverStale,
+    shared: judged.shared,
+    bodies: {},
+  }
+}
+
+function isStream(payload: unknown): payload is Readable {
+  return typeof (payload as Readable | undefined)?.pipe === 'function'
+}
+
+function discard(payload: unknown): void {
+  if (isStream(payload)) payload.on('error', () => undefined).resume()
+}

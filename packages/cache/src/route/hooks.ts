@@ -1,0 +1,126 @@
+import { randomBytes } from 'node:crypto'
+import { findCapability } from '@fastify-scale/kit'
+import type { FastifyInstance, FastifyReply, FastifyRequest, preHandlerAsyncHookHandler } from 'fastify'
+import type { Engine } from '../engine.ts'
+import type { KeySpace } from '../key.ts'
+import type { ResolvedOptions } from '../options.ts'
+import { RouteLookup, type RouteCacheParts } from './cache.ts'
+import { RouteCapture } from './capture.ts'
+import { invalidatedBy, isSafe } from './invalidate.ts'
+import { type ResolvedRoute, type RouteCacheOptions, resolveRoute } from './options.ts'
+import type { RouteSession } from './session.ts'
+import { RouteStore } from './store.ts'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Caches the route's responses, as an HTTP cache at the origin; `false`: not, and nothing is invalidated either. */
+    cache?: RouteCacheOptions | false
+  }
+}
+
+/** Marks a request that was made to refresh what is stale; the value is known to this process only. */
+const REFRESH = 'x-fastify-scale-cache-refresh'
+
+/**
+ * Puts the look-up at the end of each cached route's preHandlers: after authentication, whether that stands in a hook of
+ * the plugin or of the route.
+ */
+export function addRouteCache(
+  fastify: FastifyInstance,
+  engine: Engine,
+  space: KeySpace,
+  options: ResolvedOptions,
+  settle: () => Promise<void>,
+): void {
+  const sessions: WeakMap<FastifyRequest, RouteSession> = new WeakMap()
+  const secret = randomBytes(16).toString('base64url')
+  const refreshing = new Set<string>()
+  const parts: RouteCacheParts = {
+    engine,
+    store: new RouteStore(engine, { value: space.valuePrefix, lease: space.leasePrefix }, options.version),
+    maxSize: options.maxValueSize,
+    jitter: options.jitter,
+    patience: options.loaderTimeout,
+    random: Math.random,
+    authenticator: undefined,
+    compressor: undefined,
+    isRefresh: (request) => request.headers[REFRESH] === secret,
+    refresh(request, session) {
+      const key = session.found?.key.value ?? ''
+      if (refreshing.has(key)) return
+      refreshing.add(key)
+      const { host, ...headers } = request.headers
+      fastify
+        .inject({ method: 'GET', url: request.url, headers: { ...headers, host: host ?? '', [REFRESH]: secret } })
+        .catch((error: unknown) => request.log.warn({ err: error }, 'cache: a stale response could not be refreshed'))
+        .finally(() => refreshing.delete(key))
+    },
+  }
+  const lookup = new RouteLookup(parts)
+  const capture = new RouteCapture(parts, lookup, (error) =>
+    fastify.log.debug({ err: error }, 'cache: a response was not stored'),
+  )
+  let cachedRoutes = 0
+
+  fastify.addHook('onReady', async function scaleCacheCapabilities() {
+    parts.authenticator = findCapability(fastify, 'authenticator')
+    parts.compressor = findCapability(fastify, 'compressor')
+  })
+
+  fastify.addHook('onRoute', function scaleCacheRoute(route) {
+    const config = (route.config as { cache?: RouteCacheOptions | false } | undefined)?.cache
+    const methods = (Array.isArray(route.method) ? route.method : [route.method]).map((method) => method.toUpperCase())
+    if (config && methods.some((method) => method === 'GET' || method === 'HEAD')) {
+      cachedRoutes++
+      const resolved = resolveRoute(config, route.url)
+      route.preHandler = append(route.preHandler, lookupHook(resolved))
+      route.onSend = append(route.onSend, captureHook)
+      route.onResponse = append(route.onResponse, endHook)
+    }
+    if (config !== false && methods.some((method) => !isSafe(method)))
+      route.onSend = append(route.onSend, invalidateHook)
+  })
+
+  function lookupHook(route: ResolvedRoute): preHandlerAsyncHookHandler {
+    return async function scaleCacheLookup(request, reply) {
+      // A HEAD route made from a GET route brings its hooks along.
+      if (sessions.has(request) || (request.method !== 'GET' && request.method !== 'HEAD')) return
+      const session = lookup.session(request, reply, route)
+      sessions.set(request, session)
+      if (await lookup.run(request, reply, session)) return reply
+    }
+  }
+
+  async function captureHook(request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> {
+    const session = sessions.get(request)
+    if (!session || session.answered) return payload
+    session.answered = true
+    return capture.run(request, reply, session, payload)
+  }
+
+  /** The client went away, or the handler took the reply over: nothing will come. */
+  async function endHook(request: FastifyRequest): Promise<void> {
+    const session = sessions.get(request)
+    if (session && !session.answered) capture.end(session)
+  }
+
+  async function invalidateHook(request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> {
+    if (cachedRoutes === 0) return payload
+    const tags = invalidatedBy(request, reply)
+    if (tags.length === 0) return payload
+    try {
+      await engine.parts.tags.invalidate(tags)
+      await settle()
+    } catch (error) {
+      request.log.warn({ err: error }, 'cache: stored responses could not be invalidated')
+    }
+    return payload
+  }
+}
+
+function append<T>(hooks: T | T[] | undefined, hook: unknown): T[] {
+  const list = hooks === undefined ? [] : Array.isArray(hooks) ? hooks : [hooks]
+  const last = (hook as { name?: string }).name
+  // A HEAD route is made of a copy of its GET route, hooks and all.
+  return list.some((one) => (one as { name?: string }).name === last) ? list : [...list, hook as T]
+}

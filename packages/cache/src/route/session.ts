@@ -1,0 +1,33 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Load } from '../engine.ts'
+import type { Directives, HeaderValue } from './directives.ts'
+import type { ResolvedRoute } from './options.ts'
+import type { Found } from './store.ts'
+
+/** What the route cache knows of one request on its way through the hooks. */
+export interface RouteSession {
+  route: ResolvedRoute
+  /** Host and URL, or what the route's `key` says. */
+  primary: string
+  /** The tag that every response of the URL carries: an unsafe method invalidates it. */
+  urlTag: string
+  directives: Directives
+  /** The client's own conditions and codings; the handler is asked without them, or with ours. */
+  client: IncomingHttpHeaders
+  authenticated: boolean
+  /** What is stored is one user's own. */
+  own: boolean
+  /** Headers that the reply had before the handler: hooks set them anew with each answer. */
+  before: Record<string, HeaderValue>
+  found: Found | undefined
+  /** Held while the handler works; ended by the answer, or when the request is over. */
+  load: Load | undefined
+  /** Ends the flight that others of this process wait for. */
+  land: (() => void) | undefined
+  /** The handler was asked whether what is stored is still good. */
+  validating: boolean
+  /** Answered from the store: nothing to capture. */
+  answered: boolean
+  /** For Cache-Status, where the handler is asked. */
+  forward: string
+}
