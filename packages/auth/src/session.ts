@@ -1,4 +1,4 @@
-import { type RedisClient, type RedisClock, oneLine } from '@fastify-scale/kit'
+import { type RedisClient, type RedisClock, oneLine, pause } from '@fastify-scale/kit'
 import { AuthUnavailableError, RefreshInvalidError } from './errors.ts'
 import { cutOffScript } from './lua/cut-off.lua.ts'
 import { loginScript } from './lua/login.lua.ts'
@@ -77,9 +77,12 @@ export function createSessionStore(options: SessionStoreOptions): SessionStore {
     try {
       return await work()
     } catch (error) {
+      if (error instanceof AuthUnavailableError) throw error
       throw new AuthUnavailableError(oneLine(error))
     }
   }
+
+  const cutOffForAll = async (): Promise<number> => Number((await client.get(allKey)) ?? 0)
 
   /**
    * Runs a script that issues, with the cut-off for all, which lies on another node of a Cluster. It is read after the
@@ -88,11 +91,16 @@ export function createSessionStore(options: SessionStoreOptions): SessionStore {
   async function issue(run: (cutOff: number, deadline: number) => Promise<unknown>): Promise<unknown[]> {
     return ask(async () => {
       let cutOff = options.knownCutOff()
-      for (;;) {
+      for (let waits = 0; ; ) {
         const deadline = await clock.deadline(timeout)
         const reply = (await run(cutOff, deadline)) as unknown[]
         if (reply[0] === 'late') throw new AuthUnavailableError('Redis was too slow')
-        const latest = Number((await client.get(allKey)) ?? 0)
+        if (reply[0] === 'wait') {
+          if (++waits > 3) throw new AuthUnavailableError('the clock of Redis went back behind a revocation')
+          await pause(Number(reply[1]))
+          continue
+        }
+        const latest = await cutOffForAll()
         if (latest <= cutOff) return reply
         cutOff = latest
       }
@@ -167,9 +175,9 @@ export function createSessionStore(options: SessionStoreOptions): SessionStore {
     async cutOff(sub) {
       const key = sub === undefined ? allKey : cutOffKey(subjectTag(sub))
       const remember = absoluteTimeout + options.tokenLifetime
-      // A login that a subject's cut-off moved has the next second as its `iat`: the cut-off for all covers that one too.
-      const [known, ahead] = sub === undefined ? [0, 1] : [options.knownCutOff(), 0]
-      return Number(await ask(() => cutOffScript(client, [key], [remember, known, ahead])))
+      return ask(async () =>
+        Number(await cutOffScript(client, [key], [remember, sub === undefined ? 'all' : await cutOffForAll()])),
+      )
     },
   }
 }

@@ -1,4 +1,5 @@
 import { LUA_LATE, type Script, defineScript } from '@fastify-scale/kit'
+import { LUA_ISSUED_AT } from './issued-at.lua.ts'
 
 /**
  * Uses a refresh token: rotates it, or hands out again what the last rotation made.
@@ -8,6 +9,7 @@ import { LUA_LATE, type Script, defineScript } from '@fastify-scale/kit'
  *   a killed session
  * Returns one of
  *   {'late'}     too late: nothing was done
+ *   {'wait', ms} a token of this second would be revoked: ask again then
  *   {'gone'}     there is no such session (any more), or the token is none of its
  *   {'reused'}   the token's successor was handed out before the grace window: the session is dead now
  *   {'rotated' | 'repeated' | 'kept', claims, iat, ms until the session ends, nonce}
@@ -25,6 +27,7 @@ if tonumber(s[6]) <= cut or now >= tonumber(s[7]) then
   redis.call('DEL', KEYS[1])
   return {'gone'}
 end
+${LUA_ISSUED_AT}
 local recent = now - s[5] < tonumber(ARGV[6])
 local outcome, nonce
 if ARGV[3] == s[2] then
@@ -44,5 +47,5 @@ if outcome == 'rotated' then
 end
 local ttl = math.min(tonumber(ARGV[7]), s[7] - now)
 redis.call('PEXPIRE', KEYS[1], ttl)
-return {outcome, s[8], math.max(tonumber(t[1]), cut + 1), ttl, nonce or ''}
+return {outcome, s[8], iat, ttl, nonce or ''}
 `)
