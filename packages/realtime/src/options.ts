@@ -57,9 +57,9 @@ export interface LimitOptions {
   maxAuth?: Size
   /** Messages a second from one connection; a client that sends more is read more slowly, and cut past 10 s of debt. Default 50. */
   events?: number
-  /** Rooms that a client may join per socket. Default 100. */
+  /** Rooms that a client may be in, per socket; it may join twice as many at once, and a fifth of it each second. Default 100. */
   rooms?: number
-  /** Handshakes a second from one address to one process. Default 100. */
+  /** Handshakes a second from one address (`request.ip`: mind `trustProxy`) to one process. Default 1,000. */
   handshakes?: number
   /** Messages that wait for one slow client before its connection is cut. Default 1,000. */
   slowMessages?: number
@@ -289,7 +289,7 @@ function resolveLimits(limits: LimitOptions): ResolvedLimits {
   const counts = {
     events: 50,
     rooms: 100,
-    handshakes: 100,
+    handshakes: 1_000,
     slowMessages: 1_000,
     pendingPublishes: 10_000,
   }

@@ -104,7 +104,7 @@ const plugin: FastifyPluginAsync<RealtimeOptions> = async (fastify, userOptions)
   }
   engine.on('connection', (connection) => guardConnection(connection, options.limits))
 
-  const ruleOf = (room: string): RoomRule | undefined => options.rooms.find(({ matches }) => matches(room))
+  const ruleOf = (room: string): RoomRule | undefined => options.rooms.find((rule) => rule.matches(room))
   const configured =
     connections && options.rooms.length > 0
       ? await setUpRooms(io, options, connections, ruleOf, fastify.log)

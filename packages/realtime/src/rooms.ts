@@ -11,15 +11,29 @@ export interface RoomsOptions {
   /** Whether a socket with this id is in this process. */
   isSocketId: (room: string) => boolean
   log: { error(details: object, message: string): void }
+  now?: () => number
 }
 
 /** Lets a client join and leave rooms by itself, as far as it may. */
 export function serveJoins(socket: RawSocket, options: RoomsOptions): void {
-  const { limit, authorize, log } = options
+  const { limit, authorize, log, now = () => performance.now() } = options
   /** Joined, or about to be. */
   const rooms = new Set<string>()
   /** By room: what was asked last counts. */
   const latest = new Map<string, symbol>()
+
+  let allowance = limit * 2
+  let allowedAt = now()
+
+  /** Every join costs authorization and Redis, and a hundred fit into one message. */
+  function isAffordable(): boolean {
+    const at = now()
+    allowance = Math.min(limit * 2, allowance + ((at - allowedAt) / 1_000) * (limit / 5))
+    allowedAt = at
+    if (allowance < 1) return false
+    allowance--
+    return true
+  }
 
   async function joinOne(request: unknown): Promise<JoinReply> {
     if (!isJoinRequest(request)) return { ok: false, code: 'INVALID' }
@@ -27,6 +41,7 @@ export function serveJoins(socket: RawSocket, options: RoomsOptions): void {
     // A socket's own id is a room too: whoever could join it would read what is sent to that socket alone.
     if (looksLikeSocketId(room) || options.isSocketId(room)) return { ok: false, code: 'INVALID' }
     if (!rooms.has(room) && rooms.size >= limit) return { ok: false, code: 'LIMIT' }
+    if (!isAffordable()) return { ok: false, code: 'UNAVAILABLE' }
     rooms.add(room)
     const turn = Symbol(room)
     latest.set(room, turn)

@@ -111,7 +111,7 @@ describe('history rooms', () => {
     const control = admin()
     for (const n of upTo(50)) {
       // Every tenth message finds all subscriptions broken.
-      if (n % 10 === 0) await control.client('KILL', 'TYPE', 'pubsub')
+      if (n % 10 === 0) await control.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
       await publish(two.app, 'board:1', 'n', n)
     }
     await waitFor(() => got.length === 50)
