@@ -1,5 +1,6 @@
 import { loadChannel, skipChannel } from './channels.ts'
 import type { Engine, EngineKey, Fill } from './engine.ts'
+import { withinDeadline } from './deadline.ts'
 import { KIND } from './entry.ts'
 import { UnavailableError } from './errors.ts'
 import { type Loaded, type Loader, Slots, runLoader } from './loader.ts'
@@ -7,7 +8,6 @@ import type { ResolvedEntryOptions, ResolvedOptions } from './options.ts'
 import type { Packed, Packer } from './serializer.ts'
 import { type Flight, Flights, type Outcome, type Result } from './single-flight.ts'
 import { tagsOf } from './tag-names.ts'
-import { withDeadline } from '@fastify-scale/kit'
 
 /** What a caller asks to be loaded. */
 export interface LoadRequest {
@@ -128,7 +128,11 @@ export class Filler {
     // What is checked now is checked for all who joined until now.
     this.flights.close(flight)
     try {
-      const valid = await withDeadline(load.commit(entry, keepOf(fill)), this.options.commandTimeout, 'storing')
+      const valid = await withinDeadline(
+        load.commit(entry, keepOf(fill)),
+        this.options.commandTimeout,
+        () => new UnavailableError('Redis was too slow to store the value'),
+      )
       told(valid ? 'filled' : 'voided')
       return valid ? { type: 'value', result } : { type: 'voided' }
     } catch {

@@ -1,4 +1,10 @@
-import { type Connections, addReadinessCheck, createRedisClock, openConnections } from '@fastify-scale/kit'
+import {
+  type Connections,
+  addReadinessCheck,
+  createRedisClock,
+  openConnections,
+  withDeadline,
+} from '@fastify-scale/kit'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Redis } from 'ioredis'
@@ -37,9 +43,15 @@ const plugin: FastifyPluginAsync<ScaleCacheOptions> = async function scaleCache(
     log: fastify.log,
     fail: failOption,
   })
-  const client = await connections.command({ timeout: options.commandTimeout })
-  const breaker = new Breaker({ probe: () => client.ping() })
-  const port: RedisPort = { client, breaker, redisClock: createRedisClock(client) }
+  const client = await connections.command({
+    timeout: options.commandTimeout,
+    // Deadlines are ours: they take a process that was kept from running into account.
+    overrides: { commandTimeout: undefined },
+  })
+  const breaker = new Breaker({
+    probe: () => withDeadline(client.ping(), Math.max(500, options.commandTimeout), 'PING'),
+  })
+  const port: RedisPort = { client, breaker, redisClock: createRedisClock(client), timeout: options.commandTimeout }
   const space = createKeySpace(connections.keyPrefix + options.prefix)
   const book = new GuardBook()
   const clock = new LogicalClock(port, space.clock)

@@ -1,4 +1,5 @@
 import type { RedisClock, RedisClient } from '@fastify-scale/kit'
+import { withinDeadline } from './deadline.ts'
 import { UnavailableError } from './errors.ts'
 import type { Breaker } from './breaker.ts'
 
@@ -7,6 +8,8 @@ export interface RedisPort {
   readonly client: RedisClient
   readonly breaker: Breaker
   readonly redisClock: RedisClock
+  /** Longest time one command may take, in ms. */
+  readonly timeout: number
 }
 
 /** Server answers that mean "not now", as a lost connection does; other error replies are about the command itself. */
@@ -27,7 +30,11 @@ export async function send<T>(port: RedisPort, command: (client: RedisClient) =>
   const { breaker } = port
   if (breaker.open) throw new UnavailableError(`Redis is away: ${breaker.reason ?? 'no answer'}`)
   try {
-    const reply = await command(port.client)
+    const reply = await withinDeadline(
+      command(port.client),
+      port.timeout,
+      () => new Error(`no answer in ${port.timeout} ms`),
+    )
     breaker.succeeded()
     return reply
   } catch (error) {

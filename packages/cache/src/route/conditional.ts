@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import { parseHttpDate } from './http-date.ts'
 
 /** The validators of a response. */
 export interface Validators {
@@ -16,10 +17,9 @@ export function isNotModified(request: IncomingHttpHeaders, stored: Validators):
     const opaque = weaken(stored.etag)
     return listTags(noneMatch).some((tag) => weaken(tag) === opaque)
   }
-  const since = Date.parse(request['if-modified-since'] ?? '')
-  if (Number.isNaN(since)) return false
-  const modified = Date.parse(stored.lastModified ?? stored.date ?? '')
-  return !Number.isNaN(modified) && modified <= since
+  const since = parseHttpDate(request['if-modified-since'])
+  const modified = parseHttpDate(stored.lastModified ?? stored.date)
+  return since !== undefined && modified !== undefined && modified <= since
 }
 
 /** The request headers that ask whether a stored response is still good; empty where it has no validator. */

@@ -1,5 +1,6 @@
 import CachePolicy from 'http-cache-semantics'
 import { type Directives, type HeaderValue, joinLines, parseDirectives, parseTargeted, seconds } from './directives.ts'
+import { parseHttpDate } from './http-date.ts'
 
 /** A response as far as caching is concerned. Names of headers in lower case. */
 export interface ResponseFacts {
@@ -159,16 +160,19 @@ function canonical(
   }
   const result: Record<string, string> = {}
   if (plain.length > 0) result['cache-control'] = plain.join(', ')
-  const copy = (name: string): void => {
+  const copyDate = (name: string): boolean => {
     const value = headers[name]
-    const one = Array.isArray(value) ? value[0] : value
-    if (one !== undefined) result[name] = String(one)
+    const date = typeof value === 'string' ? parseHttpDate(value) : undefined
+    if (date !== undefined) result[name] = new Date(date).toUTCString()
+    return date !== undefined
   }
-  copy('date')
-  copy('last-modified')
+  copyDate('date')
+  copyDate('last-modified')
   if (!targeted) {
-    copy('expires')
-    copy('pragma')
+    // A date that is none, or two of them, is a time in the past (RFC 9111, 5.3).
+    if (headers['expires'] !== undefined && !copyDate('expires')) result['expires'] = '0'
+    const pragma = joinLines(headers['pragma'])
+    if (pragma !== undefined) result['pragma'] = pragma
   }
   if (setsCookie) result['set-cookie'] = 'x'
   return result
@@ -178,8 +182,8 @@ function canonical(
 function initialAge(headers: Record<string, HeaderValue>, now: number): number {
   const first = joinLines(headers['age'])?.split(',')[0]?.trim()
   const told = first !== undefined && /^\d+$/.test(first) ? Number(first) * 1_000 : 0
-  const date = Date.parse(joinLines(headers['date']) ?? '')
-  return Math.max(told, Number.isNaN(date) ? 0 : now - date, 0)
+  const date = parseHttpDate(joinLines(headers['date']))
+  return Math.max(told, date === undefined ? 0 : now - date, 0)
 }
 
 function reasonOf(directives: Directives, facts: ResponseFacts): string {
