@@ -1,5 +1,5 @@
 // npx pnpm start: real services where none are configured, then the photo board on every core.
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import { startServices } from '@fastify-scale/dev-services'
@@ -28,8 +28,18 @@ const services = await startServices({
 }).catch(fail)
 
 const env = { ...process.env, ...services.env }
+// The SDK says so in every process; `engines` and the compatibility page say which versions of Node are supported.
+env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true'
+env.ADMIN_NAMES ??= 'admin'
 // For development alone: sessions end with the services they are kept in.
 env.JWT_SECRET ??= randomBytes(48).toString('base64')
+
+if (!process.env.S3_ENDPOINT) {
+  // A bucket of our own: thumbnails can be read by all, and pages may upload straight to it.
+  const bin = here('node_modules/@fastify-scale/storage/dist/cli.js')
+  for (const args of [['public-read'], ['cors', 'http://localhost:3000', 'http://127.0.0.1:3000']])
+    execFileSync(process.execPath, [bin, ...args], { env, stdio: ['ignore', 'ignore', 'inherit'] })
+}
 
 const launcher = spawn(
   process.execPath,

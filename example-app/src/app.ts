@@ -1,17 +1,24 @@
+import { hostname } from 'node:os'
 import { fileURLToPath } from 'node:url'
-import scaleCluster from '@fastify-scale/cluster'
 import sensible from '@fastify/sensible'
 import serveStatic from '@fastify/static'
 import type { FastifyPluginAsync, FastifyServerOptions } from 'fastify'
 import auth from './plugins/auth.ts'
 import cache from './plugins/cache.ts'
+import cluster from './plugins/cluster.ts'
 import compress from './plugins/compress.ts'
 import env from './plugins/env.ts'
+import openapi from './plugins/openapi.ts'
 import postgres from './plugins/postgres.ts'
 import realtime from './plugins/realtime.ts'
+import security from './plugins/security.ts'
+import settings from './plugins/settings.ts'
 import storage from './plugins/storage.ts'
+import { announcePresence } from './presence.ts'
+import admin from './routes/admin.ts'
 import photos from './routes/photos.ts'
 import session from './routes/session.ts'
+import uploads from './routes/uploads.ts'
 import './types.ts'
 
 /** Options of the server, where the launcher or fastify-cli makes it. */
@@ -20,23 +27,21 @@ export const options: FastifyServerOptions = { trustProxy: 'loopback' }
 /** The photo board: an ordinary Fastify plugin. It does not know whether it runs alone or as many processes. */
 const app: FastifyPluginAsync = async (fastify) => {
   await fastify.register(env)
-  await fastify.register(scaleCluster)
   await fastify.register(sensible)
-  await fastify.register(postgres)
-  await fastify.register(auth)
-  await fastify.register(compress)
-  await fastify.register(cache)
-  await fastify.register(storage)
-  await fastify.register(realtime)
+  await fastify.register(security)
+  await fastify.register(openapi)
+  for (const plugin of [postgres, cluster, auth, compress, cache, storage, settings, realtime])
+    await fastify.register(plugin)
 
-  // Which process answered: the page and the tests show it.
-  fastify.addHook('onSend', async function servedBy(_request, reply) {
-    reply.header('x-served-by', String(process.pid))
+  // Which process answered: the page shows it as a coloured dot, the tests count.
+  const servedBy = `${hostname()}/${process.pid}`
+  fastify.addHook('onSend', async function addServedBy(_request, reply) {
+    reply.header('x-served-by', servedBy)
   })
 
-  await fastify.register(session, { prefix: '/api' })
-  await fastify.register(photos, { prefix: '/api' })
+  for (const routes of [session, photos, uploads, admin]) await fastify.register(routes, { prefix: '/api' })
   await fastify.register(serveStatic, { root: fileURLToPath(new URL('public/', import.meta.url)) })
+  announcePresence(fastify)
 }
 
 export default app

@@ -11,16 +11,26 @@ export const Env = Type.Object({
   S3_SECRET_ACCESS_KEY: Type.String({ description: 'the secret key' }),
   /** Where browsers fetch public objects: the bucket itself in development, a CDN in production. */
   PUBLIC_BASE_URL: Type.Optional(Type.String({ description: 'https://cdn.example.com' })),
+  /** Where browsers reach the service itself; needed in production, and https there: cookies are not sent over http. */
+  PUBLIC_ORIGIN: Type.Optional(Type.String({ description: 'https://board.example.com' })),
   JWT_SECRET: Type.String({
     minLength: 32,
     description: 'at least 32 random characters, for example from: openssl rand -base64 48',
   }),
+  /** Who signs up with one of these names, separated by commas, is an admin. */
+  ADMIN_NAMES: Type.String({ default: '' }),
   NODE_ENV: Type.String({ default: 'development' }),
   /** Connections to PostgreSQL of one process; workers x machines x this must stay below the server's limit. */
   PG_POOL_MAX: Type.Integer({ default: 5, minimum: 1, maximum: 100 }),
+  /** Attempts to log in as one user per minute, from one address. */
+  LOGIN_LIMIT: Type.Integer({ default: 10, minimum: 1 }),
+  /** Sign-ups per minute from one address. */
+  SIGNUP_LIMIT: Type.Integer({ default: 20, minimum: 1 }),
 })
 
 export type Env = Static<typeof Env>
+
+const LOCAL_HOSTS = ['localhost', '127.0.0.1', '[::1]']
 
 /**
  * Says in one line which variables are missing or wrong, with an example for each; `undefined` where all is well.
@@ -34,10 +44,28 @@ export function describeProblems(environment: Record<string, string | undefined>
       minLength,
     } = schema as { description?: string; default?: unknown; minLength?: number }
     const value = environment[name]
-    const optional = fallback !== undefined || !Env.required?.includes(name as never)
+    const optional = fallback !== undefined || !(Env.required as readonly string[]).includes(name)
     if (!value) {
       if (!optional) problems.push(`${name} is missing (${description})`)
     } else if (minLength && value.length < minLength) problems.push(`${name} is too short (${description})`)
   }
+  if (environment['NODE_ENV'] === 'production') problems.push(...productionProblems(environment))
   return problems.length > 0 ? `set these variables: ${problems.join('; ')}` : undefined
+}
+
+/** What is good enough for development and not for the world. */
+function productionProblems(environment: Record<string, string | undefined>): string[] {
+  const problems: string[] = []
+  const { PUBLIC_ORIGIN, PUBLIC_BASE_URL, JWT_SECRET = '' } = environment
+  if (!PUBLIC_ORIGIN) problems.push('PUBLIC_ORIGIN is missing (https://board.example.com)')
+  else if (!URL.canParse(PUBLIC_ORIGIN) || new URL(PUBLIC_ORIGIN).origin !== PUBLIC_ORIGIN)
+    problems.push('PUBLIC_ORIGIN is not an origin (https://board.example.com)')
+  else if (!PUBLIC_ORIGIN.startsWith('https:') && !LOCAL_HOSTS.includes(new URL(PUBLIC_ORIGIN).hostname))
+    problems.push(
+      `PUBLIC_ORIGIN must be https: browsers do not send the session's cookies over http to ${new URL(PUBLIC_ORIGIN).hostname}`,
+    )
+  if (!PUBLIC_BASE_URL) problems.push('PUBLIC_BASE_URL is missing (https://cdn.example.com)')
+  if (/change.?me|secret|example|password|12345/i.test(JWT_SECRET))
+    problems.push('JWT_SECRET looks like an example (make one with: openssl rand -base64 48)')
+  return problems
 }

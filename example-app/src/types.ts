@@ -1,8 +1,9 @@
 import type {} from '@fastify-scale/auth'
 import type {} from '@fastify-scale/realtime'
+import type {} from '@fastify-scale/settings'
 import type { Photo } from './db/photos.ts'
 
-// What this service puts into its tokens, and the events that it sends.
+// What this service puts into its tokens, the events that it sends, its settings.
 declare module '@fastify-scale/auth' {
   interface AuthUser {
     name: string
@@ -11,8 +12,18 @@ declare module '@fastify-scale/auth' {
 }
 declare module '@fastify-scale/realtime' {
   interface ServerToClientEvents {
+    /** A photo was added or changed. */
     photo: (photo: Photo) => void
+    removed: (photo: { id: string }) => void
+    banner: (text: string) => void
+    /** Who has the board open. */
+    present: (names: string[]) => void
     /** Which process holds this socket. */
     worker: (pid: number) => void
+  }
+}
+declare module '@fastify-scale/settings' {
+  interface Settings {
+    banner: string
   }
 }

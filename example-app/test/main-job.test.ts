@@ -47,8 +47,11 @@ test('two clients on two workers see the same photo, at once and in the list', a
   )
   expect(pids).toEqual(new Set([annasPage.worker, bensPage.worker]))
 
-  // The bytes are in S3, public under the one thing that the database has of them: an absolute URL.
-  const object = await fetch(uploaded.body.url)
+  // The bytes are in S3; all that the database has of them is an absolute URL, which a signed one makes readable.
+  expect((await fetch(uploaded.body.url)).status).toBe(403)
+  const original = await call(`${board.url}/api/photos/${uploaded.body.id}/original`, { token: ben.accessToken })
+  expect(original.status).toBe(302)
+  const object = await fetch(String(original.headers['location']))
   expect(object.headers.get('content-type')).toBe('image/png')
   expect(Buffer.from(await object.arrayBuffer()).equals(png)).toBe(true)
   const db = new pg.Client({ connectionString: services.env.DATABASE_URL as string })
@@ -93,7 +96,7 @@ test('the list is cached and gzipped, and an upload is in the next answer of eve
 
 test('a refresh gives new tokens on any worker, a logout takes effect on both', async () => {
   const carla = await signUp(board.url, 'carla')
-  const fresh = await call<Tokens>(`${board.url}/api/refresh`, {
+  const fresh = await call<Tokens>(`${board.url}/api/session/refresh`, {
     method: 'POST',
     json: { refreshToken: carla.refreshToken },
   })
@@ -114,8 +117,12 @@ test('a refresh gives new tokens on any worker, a logout takes effect on both', 
     { timeout: 25_000 },
   )
   expect(
-    (await call(`${board.url}/api/refresh`, { method: 'POST', json: { refreshToken: fresh.body.refreshToken } }))
-      .status,
+    (
+      await call(`${board.url}/api/session/refresh`, {
+        method: 'POST',
+        json: { refreshToken: fresh.body.refreshToken },
+      })
+    ).status,
   ).toBe(401)
 })
 

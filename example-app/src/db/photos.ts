@@ -3,29 +3,90 @@ import type { Pool } from 'pg'
 export interface Photo {
   /** Ascending, as text: larger than a JavaScript number may be. */
   id: string
+  /** Of the original: private, read through /api/photos/:id/original. */
   url: string
+  /** Public; null until it is made. */
+  thumbnailUrl: string | null
   caption: string
   author: string
+  authorId: string
+  likes: number
   createdAt: string
 }
 
-const COLUMNS = `p.id::text AS id, p.url, p.caption, u.name AS author, to_char(p.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt"`
+const COLUMNS = `p.id::text AS id, p.url, p.thumbnail_url AS "thumbnailUrl", p.caption, u.name AS author, p.user_id AS "authorId", p.likes,
+  to_char(p.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt"`
+const LAST_ID = '9223372036854775807'
 
-export async function addPhoto(db: Pool, photo: { userId: string; url: string; caption: string }): Promise<Photo> {
-  const { rows } = await db.query<Photo>(
-    `WITH p AS (INSERT INTO photos (user_id, url, caption) VALUES ($1, $2, $3) RETURNING *)
-     SELECT ${COLUMNS} FROM p JOIN users u ON u.id = p.user_id`,
-    [photo.userId, photo.url, photo.caption],
-  )
-  return rows[0] as Photo
+/** Every query of this file by name, so that a test can ask PostgreSQL how it runs each. */
+export const queries = {
+  add: `WITH p AS (INSERT INTO photos (user_id, url, caption) VALUES ($1, $2, $3) RETURNING *)
+    SELECT ${COLUMNS} FROM p JOIN users u ON u.id = p.user_id`,
+  // Keyset pagination: as fast on page 1,000 as on page 1.
+  list: `SELECT ${COLUMNS} FROM photos p JOIN users u ON u.id = p.user_id WHERE p.id < $1 ORDER BY p.id DESC LIMIT $2`,
+  listOfUser: `SELECT ${COLUMNS} FROM photos p JOIN users u ON u.id = p.user_id WHERE p.user_id = $3 AND p.id < $1 ORDER BY p.id DESC LIMIT $2`,
+  find: `SELECT ${COLUMNS} FROM photos p JOIN users u ON u.id = p.user_id WHERE p.id = $1`,
+  setCaption: `WITH p AS (UPDATE photos SET caption = $3 WHERE id = $1 AND user_id = $2 RETURNING *)
+    SELECT ${COLUMNS} FROM p JOIN users u ON u.id = p.user_id`,
+  setThumbnail: `WITH p AS (UPDATE photos SET thumbnail_url = $2 WHERE id = $1 RETURNING *)
+    SELECT ${COLUMNS} FROM p JOIN users u ON u.id = p.user_id`,
+  // The count is changed only by a like that was not there, in the same statement: it cannot drift.
+  like: `WITH l AS (INSERT INTO likes (photo_id, user_id) SELECT id, $2 FROM photos WHERE id = $1 ON CONFLICT DO NOTHING RETURNING photo_id),
+    p AS (UPDATE photos SET likes = likes + (SELECT count(*)::int FROM l) WHERE id = $1 RETURNING *)
+    SELECT ${COLUMNS} FROM p JOIN users u ON u.id = p.user_id`,
+  unlike: `WITH l AS (DELETE FROM likes WHERE photo_id = $1 AND user_id = $2 RETURNING photo_id),
+    p AS (UPDATE photos SET likes = likes - (SELECT count(*)::int FROM l) WHERE id = $1 RETURNING *)
+    SELECT ${COLUMNS} FROM p JOIN users u ON u.id = p.user_id`,
+  remove: 'DELETE FROM photos WHERE id = $1 AND user_id = $2 RETURNING url, thumbnail_url AS "thumbnailUrl"',
+  // For the sweep of orphaned objects: of these URLs, which does a row point to?
+  referenced: `SELECT url FROM photos WHERE url = ANY($1) UNION ALL SELECT thumbnail_url FROM photos WHERE thumbnail_url = ANY($1)`,
+} as const
+
+async function one<T = Photo>(db: Pool, query: string, values: unknown[]): Promise<T | undefined> {
+  const { rows } = await db.query(query, values)
+  return rows[0] as T | undefined
 }
 
-/** The newest photos, older than `before` where it is given: keyset pagination, as fast on page 1,000 as on page 1. */
-export async function listPhotos(db: Pool, page: { before?: string; limit: number }): Promise<Photo[]> {
-  const { rows } = await db.query<Photo>(
-    `SELECT ${COLUMNS} FROM photos p JOIN users u ON u.id = p.user_id
-     WHERE p.id < $1 ORDER BY p.id DESC LIMIT $2`,
-    [page.before ?? '9223372036854775807', page.limit],
-  )
+export async function addPhoto(db: Pool, photo: { userId: string; url: string; caption: string }): Promise<Photo> {
+  return (await one(db, queries.add, [photo.userId, photo.url, photo.caption])) as Photo
+}
+
+/** The newest photos, older than `before` and of one user where these are given. */
+export async function listPhotos(
+  db: Pool,
+  page: { before?: string; limit: number; userId?: string },
+): Promise<Photo[]> {
+  const { before = LAST_ID, limit, userId } = page
+  const { rows } = userId
+    ? await db.query<Photo>(queries.listOfUser, [before, limit, userId])
+    : await db.query<Photo>(queries.list, [before, limit])
   return rows
+}
+
+export const findPhoto = (db: Pool, id: string): Promise<Photo | undefined> => one(db, queries.find, [id])
+
+/** `undefined` where there is no such photo of this user's. */
+export const setCaption = (db: Pool, id: string, userId: string, caption: string): Promise<Photo | undefined> =>
+  one(db, queries.setCaption, [id, userId, caption])
+
+export const setThumbnail = (db: Pool, id: string, url: string): Promise<Photo | undefined> =>
+  one(db, queries.setThumbnail, [id, url])
+
+/** Liking twice is liking once. */
+export const likePhoto = (db: Pool, id: string, userId: string): Promise<Photo | undefined> =>
+  one(db, queries.like, [id, userId])
+
+export const unlikePhoto = (db: Pool, id: string, userId: string): Promise<Photo | undefined> =>
+  one(db, queries.unlike, [id, userId])
+
+export const removePhoto = (
+  db: Pool,
+  id: string,
+  userId: string,
+): Promise<{ url: string; thumbnailUrl: string | null } | undefined> => one(db, queries.remove, [id, userId])
+
+/** Those of the URLs that a row points to. */
+export async function referencedUrls(db: Pool, urls: string[]): Promise<Set<string>> {
+  const { rows } = await db.query<{ url: string }>(queries.referenced, [urls])
+  return new Set(rows.map(({ url }) => url))
 }

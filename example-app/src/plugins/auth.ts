@@ -5,7 +5,7 @@ export default fp(async (app) => {
   await app.register(scaleAuth, {
     secret: app.config.JWT_SECRET,
     issuer: 'photo-board',
-    audience: 'photo-board',
     sessions: { redis: app.config.REDIS_URL },
+    cookies: { refreshPath: '/api/session', origins: app.config.PUBLIC_ORIGIN ? [app.config.PUBLIC_ORIGIN] : [] },
   })
 })

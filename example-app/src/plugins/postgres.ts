@@ -29,7 +29,8 @@ export default fp(async (app) => {
         missing = undefined
       } catch (error) {
         missing = `PostgreSQL (DATABASE_URL): ${(error as Error).message}`
-        app.log.warn({ reason: missing }, 'migrations wait for the database')
+        // Once as a warning; the readiness check tells the reason as long as it lasts.
+        app.log[attempt === 1 ? 'warn' : 'debug']({ reason: missing }, 'migrations wait for the database')
         await pause(backoff(attempt, 100, 1_000), closing.signal)
       }
     }

@@ -1,56 +1,100 @@
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox'
-import { addPhoto, listPhotos, type Photo } from '../db/photos.ts'
+import { PHOTOS, BOARD, invalidateLists, showPhoto } from '../board.ts'
+import { type Photo, findPhoto, likePhoto, listPhotos, removePhoto, setCaption, unlikePhoto } from '../db/photos.ts'
 
-export const BOARD = 'board:main'
-
-const PhotoSchema = Type.Object({
+export const PhotoSchema = Type.Object({
   id: Type.String(),
   url: Type.String(),
+  thumbnailUrl: Type.Union([Type.String(), Type.Null()]),
   caption: Type.String(),
   author: Type.String(),
+  authorId: Type.String(),
+  likes: Type.Integer(),
   createdAt: Type.String(),
 })
 const Page = Type.Object({ photos: Type.Array(PhotoSchema), next: Type.Union([Type.String(), Type.Null()]) })
+const Id = Type.String({ pattern: '^\\d{1,18}$' })
+const Params = Type.Object({ id: Id })
+export const Caption = Type.String({ maxLength: 200 })
 
-/** The photo board: upload, and the list, newest first. */
+/** The board: the list, newest first; captions, likes, removal; originals by signed URL. */
 const photos: FastifyPluginAsyncTypebox = async (app) => {
   app.get(
     '/photos',
     {
       schema: {
         querystring: Type.Object({
-          before: Type.Optional(Type.String({ pattern: '^\\d{1,18}$' })),
+          before: Type.Optional(Id),
+          user: Type.Optional(Type.String({ format: 'uuid' })),
           limit: Type.Integer({ minimum: 1, maximum: 100, default: 30 }),
         }),
         response: { 200: Page },
       },
-      config: { cache: { ttl: '1m', tags: ['photos'] } },
+      config: { cache: { ttl: '1m', tags: [PHOTOS] } },
     },
     async (request) => {
-      const { before, limit } = request.query
-      const found = await listPhotos(app.db, { before, limit })
+      const { before, limit, user } = request.query
+      const found = await listPhotos(app.db, { before, limit, userId: user })
       return { photos: found, next: found.length === limit ? (found.at(-1)?.id ?? null) : null }
     },
   )
 
-  app.post(
-    '/photos',
-    { onRequest: app.authenticate, schema: { response: { 201: PhotoSchema } } },
+  /** After a change: lists are invalid, open pages show it, the one who made it is answered. */
+  async function changed(photo: Photo | undefined): Promise<Photo> {
+    if (!photo) throw app.httpErrors.notFound('no such photo, or not yours')
+    await invalidateLists(app)
+    await showPhoto(app, photo)
+    return photo
+  }
+
+  app.patch(
+    '/photos/:id',
+    {
+      onRequest: app.authenticate,
+      schema: { params: Params, body: Type.Object({ caption: Caption }), response: { 200: PhotoSchema } },
+    },
+    async (request) => changed(await setCaption(app.db, request.params.id, request.user.sub, request.body.caption)),
+  )
+
+  app.put(
+    '/photos/:id/like',
+    { onRequest: app.authenticate, schema: { params: Params, response: { 200: PhotoSchema } } },
+    async (request) => changed(await likePhoto(app.db, request.params.id, request.user.sub)),
+  )
+
+  app.delete(
+    '/photos/:id/like',
+    { onRequest: app.authenticate, schema: { params: Params, response: { 200: PhotoSchema } } },
+    async (request) => changed(await unlikePhoto(app.db, request.params.id, request.user.sub)),
+  )
+
+  app.delete('/photos/:id', { onRequest: app.authenticate, schema: { params: Params } }, async (request, reply) => {
+    const { id } = request.params
+    const removed = await removePhoto(app.db, id, request.user.sub)
+    if (!removed) throw app.httpErrors.notFound('no such photo, or not yours')
+    await invalidateLists(app)
+    await app.realtime
+      .publish(BOARD, 'removed', { id })
+      .catch((error: Error) => request.log.warn({ reason: error.message }, 'open pages were not told'))
+    // What can't be deleted now is found by the nightly sweep: no row points to it any more.
+    for (const url of [removed.url, removed.thumbnailUrl])
+      if (url)
+        await app.storage
+          .delete(url)
+          .catch((error: Error) => request.log.warn({ url, reason: error.message }, 'left to the sweep'))
+    return reply.code(204).send()
+  })
+
+  app.get(
+    '/photos/:id/original',
+    { onRequest: app.authenticate, schema: { params: Params } },
     async (request, reply) => {
-      const { sub } = request.user
-      let photo: Photo | undefined
-      await app.storage.upload(request, {
-        prefix: 'photos',
-        allowedTypes: ['image/*'],
-        visibility: 'public',
-        // If this fails, the object is deleted: there is never a photo without a row or a row without a photo.
-        persist: async ({ url }, fields) => {
-          photo = await addPhoto(app.db, { userId: sub, url, caption: fields.get('caption') ?? '' })
-        },
-      })
-      await app.cache.invalidateTags(['photos'])
-      await app.realtime.publish(BOARD, 'photo', photo as Photo)
-      return reply.code(201).send(photo as Photo)
+      const photo = await findPhoto(app.db, request.params.id)
+      if (!photo) throw app.httpErrors.notFound('no such photo')
+      // The browser may use the redirect again for as long as the signed URL lives, a minute less.
+      return reply
+        .header('cache-control', 'private, max-age=240')
+        .redirect(await app.storage.signedUrl(photo.url, { ttl: '5m' }))
     },
   )
 }

@@ -1,5 +1,7 @@
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox'
-import { addUser, findUserByName } from '../db/users.ts'
+import type { Tokens as AuthTokens } from '@fastify-scale/auth'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { type User, addUser, findUserByName } from '../db/users.ts'
 import { checkPassword, hashPassword } from '../passwords.ts'
 
 const Credentials = Type.Object({
@@ -11,45 +13,85 @@ const Tokens = Type.Object({
   refreshToken: Type.Optional(Type.String()),
   expiresIn: Type.Integer({ description: 'seconds' }),
 })
+const Me = Type.Object({ id: Type.String(), name: Type.String(), roles: Type.Array(Type.String()) })
 
-/** Sign up, log in, refresh, log out here, log out everywhere. */
+/** Sign up, log in, refresh, log out here, log out everywhere. Tokens come in the answer and as cookies for pages. */
 const session: FastifyPluginAsyncTypebox = async (app) => {
-  app.post('/signup', { schema: { body: Credentials, response: { 201: Tokens } } }, async (request, reply) => {
-    const { name, password } = request.body
-    const user = await addUser(app.db, name, await hashPassword(password))
-    if (!user) throw app.httpErrors.conflict('this name is taken')
-    reply.code(201)
-    return app.auth.login({ sub: user.id, roles: user.roles, name: user.name })
-  })
+  const admins = app.config.ADMIN_NAMES.toLowerCase().split(',').filter(Boolean)
 
-  app.post('/login', { schema: { body: Credentials, response: { 200: Tokens } } }, async (request) => {
-    const { name, password } = request.body
-    const user = await findUserByName(app.db, name)
-    if (!(await checkPassword(user?.passwordHash, password)) || !user)
-      throw app.httpErrors.unauthorized('wrong name or password')
-    return app.auth.login({ sub: user.id, roles: user.roles, name: user.name })
-  })
+  async function begin(reply: FastifyReply, user: User): Promise<AuthTokens> {
+    const tokens = await app.auth.login({ sub: user.id, roles: user.roles, name: user.name })
+    app.auth.setCookies(reply, tokens)
+    return tokens
+  }
+
+  const signupLimit = { max: app.config.SIGNUP_LIMIT, timeWindow: '1 minute' }
+  app.post(
+    '/signup',
+    { schema: { body: Credentials, response: { 201: Tokens } }, config: { rateLimit: signupLimit } },
+    async (request, reply) => {
+      const { name, password } = request.body
+      const roles: User['roles'] = admins.includes(name.toLowerCase()) ? ['user', 'admin'] : ['user']
+      const user = await addUser(app.db, { name, passwordHash: await hashPassword(password), roles })
+      if (!user) throw app.httpErrors.conflict('this name is taken')
+      reply.code(201)
+      return begin(reply, user)
+    },
+  )
+
+  // By name too: nobody locks others out of the same address, and nobody tries many passwords of one user.
+  const loginLimit = {
+    max: app.config.LOGIN_LIMIT,
+    timeWindow: '1 minute',
+    hook: 'preHandler' as const,
+    keyGenerator: (request: FastifyRequest) =>
+      `${request.ip}:${String((request.body as { name?: unknown } | undefined)?.name).toLowerCase()}`,
+  }
+  app.post(
+    '/login',
+    { schema: { body: Credentials, response: { 200: Tokens } }, config: { rateLimit: loginLimit } },
+    async (request, reply) => {
+      const { name, password } = request.body
+      const user = await findUserByName(app.db, name)
+      if (!(await checkPassword(user?.passwordHash, password)) || !user)
+        throw app.httpErrors.unauthorized('wrong name or password')
+      return begin(reply, user)
+    },
+  )
 
   app.post(
-    '/refresh',
-    { schema: { body: Type.Object({ refreshToken: Type.String({ maxLength: 500 }) }), response: { 200: Tokens } } },
-    async (request) => app.auth.refresh(request.body.refreshToken),
+    '/session/refresh',
+    {
+      schema: {
+        body: Type.Optional(Type.Object({ refreshToken: Type.Optional(Type.String({ maxLength: 500 })) })),
+        response: { 200: Tokens },
+      },
+    },
+    async (request, reply) => {
+      const token = request.body?.refreshToken ?? app.auth.refreshCookie(request)
+      if (!token) throw app.httpErrors.unauthorized('no refresh token')
+      const tokens = await app.auth.refresh(token)
+      app.auth.setCookies(reply, tokens)
+      return tokens
+    },
   )
 
   app.post('/logout', { onRequest: app.authenticate }, async (request, reply) => {
     await app.auth.revoke({ sid: request.user.sid as string })
+    app.auth.clearCookies(reply)
     return reply.code(204).send()
   })
 
   app.post('/logout-everywhere', { onRequest: app.authenticate }, async (request, reply) => {
     await app.auth.revoke({ sub: request.user.sub })
+    app.auth.clearCookies(reply)
     return reply.code(204).send()
   })
 
-  app.get('/me', { onRequest: app.authenticate }, async (request) => ({
+  app.get('/me', { onRequest: app.authenticate, schema: { response: { 200: Me } } }, async (request) => ({
     id: request.user.sub,
     name: request.user.name,
-    roles: request.user.roles,
+    roles: [...request.user.roles],
   }))
 }
 

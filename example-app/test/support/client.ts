@@ -36,7 +36,7 @@ export function call<T>(
           status: response.statusCode ?? 0,
           headers: response.headers,
           body: (isJson ? JSON.parse(text) : text) as T,
-          pid: Number(response.headers['x-served-by']),
+          pid: Number(String(response.headers['x-served-by']).split('/')[1]),
         })
       })
     })

@@ -1,0 +1,88 @@
+import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox'
+import type { FastifyRequest } from 'fastify'
+import { invalidateLists, showPhoto } from '../board.ts'
+import { type Photo, addPhoto } from '../db/photos.ts'
+import { Caption, PhotoSchema } from './photos.ts'
+
+const IMAGES = {
+  allowedTypes: ['image/png', 'image/jpeg', 'image/webp', 'image/gif', 'image/avif'],
+  visibility: 'private' as const,
+}
+
+/** Adding a photo: through the app as a form, or straight from the browser to S3. Only its URL stays here. */
+const uploads: FastifyPluginAsyncTypebox = async (app) => {
+  async function added(photo: Photo): Promise<Photo> {
+    await invalidateLists(app)
+    await showPhoto(app, photo)
+    return photo
+  }
+
+  /** Saves the URL: if this fails, the object is deleted, so that there is never one without the other. */
+  async function save(request: FastifyRequest, url: string, caption: string): Promise<Photo> {
+    return addPhoto(app.db, { userId: request.user.sub, url, caption: caption.slice(0, 200) })
+  }
+
+  app.post(
+    '/photos',
+    { onRequest: app.authenticate, schema: { response: { 201: PhotoSchema } } },
+    async (request, reply) => {
+      const saved: Photo[] = []
+      await app.storage.upload(request, {
+        ...IMAGES,
+        prefix: 'photos',
+        persist: async ({ url }, fields) => saved.push(await save(request, url, fields.get('caption') ?? '')),
+      })
+      reply.code(201)
+      return added(saved[0] as Photo)
+    },
+  )
+
+  app.post(
+    '/uploads',
+    {
+      onRequest: app.authenticate,
+      schema: {
+        body: Type.Object({ contentType: Type.String({ maxLength: 100 }), size: Type.Integer({ minimum: 1 }) }),
+      },
+    },
+    async (request) => {
+      const { contentType, size } = request.body
+      if (!IMAGES.allowedTypes.includes(contentType))
+        throw app.httpErrors.unsupportedMediaType('only pictures can be added')
+      const upload = await app.storage.createDirectUpload({
+        contentType,
+        maxBytes: size,
+        prefix: 'photos',
+        visibility: 'private',
+      })
+      // Which user a key was given to: only they can complete it, on whichever worker.
+      await app.cache.set(`upload:${upload.key}`, request.user.sub, { ttl: '1h' })
+      return upload
+    },
+  )
+
+  app.post(
+    '/uploads/complete',
+    {
+      onRequest: app.authenticate,
+      schema: {
+        body: Type.Object({ key: Type.String({ maxLength: 300 }), caption: Type.Optional(Caption) }),
+        response: { 201: PhotoSchema },
+      },
+    },
+    async (request, reply) => {
+      const { key, caption = '' } = request.body
+      if ((await app.cache.get(`upload:${key}`)) !== request.user.sub)
+        throw app.httpErrors.notFound('no such upload of yours')
+      const saved: Photo[] = []
+      await app.storage.completeDirectUpload(key, {
+        allowedTypes: IMAGES.allowedTypes,
+        persist: async ({ url }: { url: string }) => saved.push(await save(request, url, caption)),
+      })
+      reply.code(201)
+      return added(saved[0] as Photo)
+    },
+  )
+}
+
+export default uploads
