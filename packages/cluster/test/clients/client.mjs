@@ -1,0 +1,138 @@
+// A small load client: prints one line of JSON { requests, failures, hangs, errors }. No retries, ever: whatever the
+// server does to a request is counted. A request that has no answer within $HANG ms (default 5,000) is a hang.
+//   node client.mjs <mode> <port> <requests> <connections> [maxMs]
+// modes: think (kept-alive connections, a pause before each request), busy (kept-alive, no pause), one (a connection for
+// each request), post (bodies), slow (a handler of 50 ms), websocket (echo over upgraded connections)
+import { Agent, request } from 'node:http'
+import { createConnection } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+const [mode, portText, requestsText, connectionsText, pauseText = '0'] = process.argv.slice(2)
+const port = Number(portText)
+const total = Number(requestsText)
+const clients = Number(connectionsText)
+const pause = Number(pauseText)
+const HANG = Number(process.env.HANG ?? 5_000)
+const stopAt = process.env.UNTIL ? Number(process.env.UNTIL) : Number.POSITIVE_INFINITY
+
+const counts = { requests: 0, failures: 0, hangs: 0, reconnects: 0 }
+const errors = {}
+const pids = new Set()
+let begun = 0
+
+function failed(reason) {
+  counts.failures += 1
+  errors[reason] = (errors[reason] ?? 0) + 1
+}
+
+/** One request over the agent. Resolves when it was answered, failed or hung. */
+function ask(agent, options, body) {
+  return new Promise((resolve) => {
+    let settled = false
+    const settle = (reason) => {
+      if (settled) return
+      settled = true
+      clearTimeout(timer)
+      counts.requests += 1
+      if (reason === 'hang') counts.hangs += 1
+      else if (reason) failed(reason)
+      resolve()
+    }
+    const timer = setTimeout(() => {
+      settle('hang')
+      message.destroy()
+    }, HANG)
+    const message = request({ port, host: '127.0.0.1', agent, ...options }, (response) => {
+      let text = ''
+      response.setEncoding('utf8')
+      response.on('data', (chunk) => (text += chunk))
+      response.on('aborted', () => settle('aborted'))
+      response.on('error', (error) => settle(error.code ?? error.message))
+      response.on('end', () => {
+        if (response.statusCode !== 200) return settle(`status ${response.statusCode}`)
+        if (body !== undefined && JSON.parse(text).body?.data !== body.data) return settle('wrong body')
+        pids.add(JSON.parse(text).pid)
+        settle()
+      })
+    })
+    message.on('error', (error) => settle(error.code ?? error.message))
+    message.on('socket', (socket) => {
+      if (!message.reusedSocket && !socket.counted) {
+        socket.counted = true
+        counts.reconnects += 1
+      }
+    })
+    if (body !== undefined) message.end(JSON.stringify(body))
+    else message.end()
+  })
+}
+
+const next = () => begun < total && Date.now() < stopAt && ++begun
+
+async function http(index) {
+  const keepAlive = mode !== 'one'
+  const agent = new Agent({ keepAlive, maxSockets: 1 })
+  while (next()) {
+    if (pause > 0) await sleep(Math.random() * pause)
+    if (mode === 'post') {
+      const data = String(index).padEnd(20_000, 'x')
+      const length = Buffer.byteLength(JSON.stringify({ data }))
+      const headers = { 'content-type': 'application/json', 'content-length': length }
+      await ask(agent, { path: '/echo', method: 'POST', headers }, { data })
+    } else await ask(agent, { path: mode === 'slow' ? '/slow?ms=50' : '/' })
+  }
+  agent.destroy()
+}
+
+/** Echoes text over one upgraded connection; a connection closed by the server with 1001 or 1012 is opened again. */
+async function websocket() {
+  while (next()) {
+    await new Promise((resolve) => {
+      const socket = createConnection(port, '127.0.0.1')
+      let timer
+      let buffer = ''
+      const settle = (reason) => {
+        clearTimeout(timer)
+        if (reason === 'hang') counts.hangs += 1
+        else if (reason) failed(reason)
+        socket.removeAllListeners('close')
+        socket.destroy()
+        resolve()
+      }
+      const send = () => {
+        counts.requests += 1
+        clearTimeout(timer)
+        timer = setTimeout(() => settle('hang'), HANG)
+        socket.write('echo\n')
+      }
+      socket.on('error', (error) => settle(error.code ?? error.message))
+      socket.on('close', () => settle('closed while waiting'))
+      socket.on('data', (chunk) => {
+        buffer += chunk
+        if (buffer.startsWith('HTTP/1.1 101') && buffer.includes('\r\n\r\n')) {
+          counts.reconnects += 1
+          buffer = buffer.slice(buffer.indexOf('\r\n\r\n') + 4)
+          send()
+          return
+        }
+        for (let end = buffer.indexOf('\n'); end >= 0; end = buffer.indexOf('\n')) {
+          const line = buffer.slice(0, end)
+          buffer = buffer.slice(end + 1)
+          // The server leaves only between two messages: 'bye' answers the last one.
+          if (line === 'bye') return settle()
+          if (line !== 'echo') return settle(`unexpected ${line}`)
+          if (!next()) return settle()
+          if (pause > 0) setTimeout(send, Math.random() * pause)
+          else send()
+        }
+      })
+      timer = setTimeout(() => settle('hang'), HANG)
+      socket.write('GET /socket HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n')
+    })
+  }
+}
+
+const began = performance.now()
+await Promise.all(Array.from({ length: clients }, (_, index) => (mode === 'websocket' ? websocket() : http(index))))
+console.log(JSON.stringify({ ...counts, pids: pids.size, ms: Math.round(performance.now() - began), errors }))
+process.exit(0)
