@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, realpathSync } from 'node:fs'
+import { accessSync, constants, existsSync, mkdirSync, realpathSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { DevServicesError } from './errors.ts'
@@ -11,6 +11,7 @@ export function cacheDir(env: NodeJS.ProcessEnv = process.env): string {
   const dir = env.FASTIFY_SCALE_CACHE || (workspaceCache() ?? packageCache())
   try {
     mkdirSync(dir, { recursive: true })
+    accessSync(dir, constants.W_OK)
   } catch (error) {
     throw new DevServicesError(
       'SCALE_DEV_SERVICES_UNAVAILABLE',

@@ -1,14 +1,11 @@
-import { execFile } from 'node:child_process'
 import { randomBytes, randomUUID } from 'node:crypto'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { promisify } from 'node:util'
 import { fetchDebian, libraryDirs, type Progress } from './debian.ts'
 import { DevServicesError } from './errors.ts'
+import { runProgram } from './run-program.ts'
 import { Daemon } from './server.ts'
 import { freePort } from './wait.ts'
-
-const run = promisify(execFile)
 
 /** Where the programs of an unpacked Ceph are, and the environment that they need. */
 export interface CephBinaries {
@@ -44,7 +41,7 @@ export async function startCeph(ceph: CephBinaries, dir: string): Promise<CephCl
   const config = join(dir, 'ceph.conf')
   const common = ['-c', config]
   const tool = async (name: string, ...args: string[]): Promise<string> =>
-    (await run(join(ceph.bin, name), [...common, ...args], { env: ceph.env, timeout: 60_000 })).stdout
+    (await runProgram(join(ceph.bin, name), [...common, ...args], { env: ceph.env, timeout: 60_000 })).stdout
   for (const sub of ['mon', 'osd', 'run', 'rgw', 'crash']) await mkdir(join(dir, sub))
   await writeFile(join(dir, 'keyring'), '')
   await writeFile(config, configuration(ceph, dir, { fsid, osdUuid, monitor }))

@@ -26,7 +26,7 @@ interface Arguments {
 
 async function main(): Promise<number | NodeJS.Signals> {
   const { only, envFile, command } = parse(process.argv.slice(2))
-  // A signal that comes before all is up ends the start: the guards end what runs by then.
+  // A signal that comes before all is up ends this process, and so the guards end what runs by then.
   const aborted = new Promise<NodeJS.Signals>((resolve) => {
     for (const signal of SIGNALS) process.on(signal, resolve)
   })
@@ -40,7 +40,7 @@ async function main(): Promise<number | NodeJS.Signals> {
   })
   const services = await Promise.race([starting, aborted])
   if (typeof services === 'string') {
-    await starting.then((late) => late.stop()).catch(() => {})
+    starting.catch(() => {})
     return services
   }
   const env = services.env as Record<string, string>

@@ -1,14 +1,12 @@
-import { execFile, execFileSync } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { cacheDir } from './cache-dir.ts'
 import { DevServicesError } from './errors.ts'
 import { withLock } from './lock.ts'
 import { findOnPath } from './path.ts'
-
-const run = promisify(execFile)
+import { runProgram } from './run-program.ts'
 
 /** Called with one line of text for each step that takes time. */
 export type Progress = (line: string) => void
@@ -44,7 +42,7 @@ export async function fetchDebian(name: string, packages: readonly string[], onP
       await mkdir(debs, { recursive: true })
       await mkdir(root)
       const bytes = await download(base, packages, debs)
-      for (const deb of await readdir(debs)) await run('dpkg', ['-x', join(debs, deb), root])
+      for (const deb of await readdir(debs)) await runProgram('dpkg', ['-x', join(debs, deb), root])
       await rename(root, target)
       await rm(work, { recursive: true, force: true })
       const seconds = ((performance.now() - started) / 1000).toFixed(1)
@@ -95,12 +93,12 @@ async function download(base: string, packages: readonly string[], into: string)
   const listed = join(base, 'apt', 'updated')
   const update = async (): Promise<void> => {
     // A source of the machine that is out of order matters only if what we look for can't be found.
-    await run('apt-get', ['update'], apt).catch(() => {})
+    await runProgram('apt-get', ['update'], apt).catch(() => {})
     await writeFile(listed, '')
   }
   const fetch = async (): Promise<void> => {
     const names = await closure(packages, apt)
-    await run('apt-get', ['download', ...names], { ...apt, cwd: into })
+    await runProgram('apt-get', ['download', ...names], { ...apt, cwd: into })
   }
   const fresh = !existsSync(listed)
   if (fresh) await update()
@@ -131,7 +129,7 @@ async function download(base: string, packages: readonly string[], into: string)
 // The packages and, through their dependencies, every library. Not the C library, which has to be the running system's.
 async function closure(packages: readonly string[], apt: AptEnvironment): Promise<string[]> {
   const quiet = ['recommends', 'suggests', 'conflicts', 'breaks', 'replaces', 'enhances'].map((kind) => `--no-${kind}`)
-  const { stdout } = await run('apt-cache', ['depends', '--recurse', ...quiet, ...packages], apt)
+  const { stdout } = await runProgram('apt-cache', ['depends', '--recurse', ...quiet, ...packages], apt)
   const needs = new Map<string, string[]>()
   let current: string[] = []
   for (const line of stdout.split('\n')) {
@@ -152,14 +150,13 @@ function isLibrary(name: string): boolean {
 
 interface AptEnvironment {
   env: NodeJS.ProcessEnv
-  maxBuffer: number
 }
 
 // apt with state, cache and lists of its own. Of the machine's configuration only how to reach the archive is kept:
 // its hooks (which clean and notify the system's own apt) must not run.
 async function aptEnvironment(dir: string): Promise<AptEnvironment> {
   for (const sub of ['lists/partial', 'archives/partial', 'state']) await mkdir(join(dir, sub), { recursive: true })
-  const { stdout } = await run('apt-config', ['dump'])
+  const { stdout } = await runProgram('apt-config', ['dump'])
   const kept = stdout.split('\n').filter((line) => /^(Acquire|APT::Architecture)/.test(line))
   await writeFile(join(dir, 'status'), '')
   const config = join(dir, 'apt.conf')
@@ -181,5 +178,5 @@ async function aptEnvironment(dir: string): Promise<AptEnvironment> {
       '',
     ].join('\n'),
   )
-  return { env: { ...process.env, APT_CONFIG: config, LC_ALL: 'C' }, maxBuffer: 64 * 1024 * 1024 }
+  return { env: { ...process.env, APT_CONFIG: config, LC_ALL: 'C' } }
 }

@@ -1,16 +1,13 @@
-import { execFile } from 'node:child_process'
 import { cpSync, existsSync, lstatSync, mkdirSync, readFileSync, statSync } from 'node:fs'
 import { chown, mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { promisify } from 'node:util'
 import { cacheDir } from './cache-dir.ts'
 import { DevServicesError } from './errors.ts'
 import { withLock } from './lock.ts'
+import { runProgram } from './run-program.ts'
 import { unavailable } from './unavailable.ts'
-
-const run = promisify(execFile)
 
 /** The server's programs, whom to run them as, and where that user can have files. */
 export interface PostgresSetup {
@@ -57,7 +54,7 @@ export async function makeDataDir(setup: PostgresSetup, target: string): Promise
       if (!existsSync(template)) await initdb(setup, template)
     })
   }
-  await run('cp', ['-a', template, target])
+  await runProgram('cp', ['-a', template, target])
   if (uid !== undefined && gid !== undefined) await chown(dirname(target), uid, gid)
 }
 
@@ -70,7 +67,7 @@ async function initdb({ native, user, version }: PostgresSetup, template: string
   await writeFile(passwordFile, `${PASSWORD}\n`)
   const options = ['--encoding=UTF8', '--no-locale', '--auth=scram-sha-256', '--no-sync']
   try {
-    await run(
+    await runProgram(
       join(native, 'bin/initdb'),
       ['-D', join(work, 'data'), '-U', SUPERUSER, `--pwfile=${passwordFile}`, ...options],
       { ...user, cwd: '/', env: { ...process.env, LC_ALL: 'C' } },

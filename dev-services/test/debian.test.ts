@@ -81,6 +81,12 @@ describe('fetching', () => {
         expect(stdout + stderr).not.toMatch(/error/i)
       }
       expect(statSync(debianDir(cache)).uid).toBe(nobody)
+      const denied = run(process.execPath, [script, 'redis', 'once'], {
+        uid: nobody,
+        gid: nobody,
+        env: { ...process.env, FASTIFY_SCALE_CACHE: '/etc', PATH },
+      })
+      await expect(denied).rejects.toThrow(/cannot write to the cache directory \/etc .*set FASTIFY_SCALE_CACHE/)
     },
     120_000,
   )

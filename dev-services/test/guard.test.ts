@@ -1,4 +1,6 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { expect, onTestFinished, describe, test } from 'vitest'
 import { isAlive, killTree, spawnGuarded, waitFor } from '../src/index.ts'
 import { childrenOf } from '../src/proc.ts'
@@ -87,6 +89,17 @@ describe.each(['redis', 'postgres', 's3'])('%s', (what) => {
 })
 
 describe('the command line', () => {
+  test('a signal during the fetch ends it and what it runs', async () => {
+    const cache = mkdtempSync(join(tmpdir(), 'dev-services-'))
+    onTestFinished(() => rmSync(cache, { recursive: true, force: true }))
+    const run = runNode(CLI, ['--only', 'redis'], { FASTIFY_SCALE_CACHE: cache, PATH: '/usr/bin:/bin' })
+    await waitFor(() => childrenOf(run.child.pid ?? 0).length > 0 && run.stderr.includes('fetching'), { interval: 1 })
+    const pids = childrenOf(run.child.pid ?? 0)
+    run.child.kill('SIGINT')
+    expect(await run.ended).toBe('SIGINT')
+    await waitFor(() => !pids.some(isAlive))
+  })
+
   test('no process is left after SIGKILL, not even the command that it ran', async () => {
     const mark = `command-${process.pid}-${Date.now()}`
     const run = runNode(CLI, [
