@@ -15,9 +15,11 @@ export const disconnectChannel: Channel<{ id: string; namespace: string; reason:
 /** A handshake was refused, with the code that the client was told. */
 export const refuseChannel: Channel<{ code: string; address: string }> = createChannel('realtime', 'refuse')
 
-/** A client went over a limit: `events` (it is read more slowly), `flood`, `slow` or `auth` (its connection was cut). */
-export const limitChannel: Channel<{ limit: 'events' | 'flood' | 'slow' | 'auth'; id: string; address: string }> =
-  createChannel('realtime', 'limit')
+/** A client went over a limit: `events` (it is read more slowly), `flood` or `slow` (its connection was cut). */
+export const limitChannel: Channel<{ limit: 'events' | 'flood' | 'slow'; id: string; address: string }> = createChannel(
+  'realtime',
+  'limit',
+)
 
 /** A message was stored in a history room (`seq`), or handed to the adapter (`seq` null). `ms` is the time it took. */
 export const publishChannel: Channel<{ room: string; event: string; seq: number | null; ms: number }> = createChannel(

@@ -17,6 +17,10 @@ export interface Connection {
 
 /** Debt at which a client that sends too much is cut, in seconds of its rate. */
 const DEBT_SECONDS = 10
+/** How long a client may leave unread what is above the limits for slow ones, in ms. */
+const PATIENCE_MS = 1_000
+/** Multiple of those limits at which it is cut at once. */
+const BURST = 8
 
 /**
  * Counts what one connection sends and what waits for it.
@@ -36,18 +40,35 @@ export function guardConnection(
   let paidAt = 0
   let waiting: NodeJS.Timeout | undefined
   let queued = 0
+  /** Since when something waits to be sent. */
+  let queuedAt = 0
   let cut = false
 
-  function terminate(limit: 'flood' | 'slow' | 'auth'): void {
+  function terminate(limit: 'flood' | 'slow'): void {
     if (cut) return
     cut = true
     report(limit)
-    // Engine.IO's close() would wait for what the client does not read; destroying the socket ends both.
-    connection.close(true)
+    // The socket first: a close frame would wait behind what the client does not read.
     ws.terminate()
+    connection.close(true)
   }
 
-  function report(limit: 'events' | 'flood' | 'slow' | 'auth'): void {
+  /** Not read from until at most half a second is owed. */
+  function readLater(): void {
+    ws.pause()
+    waiting = setTimeout(
+      () => {
+        waiting = undefined
+        if (cut) return
+        if (paidAt - now() > 1_000) readLater()
+        else ws.resume()
+      },
+      paidAt - now() - 500,
+    )
+    waiting.unref()
+  }
+
+  function report(limit: 'events' | 'flood' | 'slow'): void {
     limitChannel.publish(() => ({ limit, id: connection.id, address: connection.request.origin.address }))
   }
 
@@ -60,18 +81,21 @@ export function guardConnection(
     if (debt > DEBT_SECONDS * 1_000) return terminate('flood')
     if (debt <= 1_000 || waiting) return
     report('events')
-    ws.pause()
-    waiting = setTimeout(() => {
-      waiting = undefined
-      if (!cut) ws.resume()
-    }, debt - 500)
-    waiting.unref()
+    readLater()
   })
 
   connection.on('packetCreate', ({ data }) => {
     const size = data?.length ?? 0
-    queued = connection.writeBuffer.length === 0 ? size : queued + size
-    if (connection.writeBuffer.length >= slowMessages || queued > slowBytes) terminate('slow')
+    const count = connection.writeBuffer.length
+    if (count === 0) {
+      queued = size
+      return
+    }
+    queued += size
+    if (count === 1) queuedAt = now()
+    // Much that is sent in one turn finds everybody slow: who does not read for a second is.
+    const times = Math.max(count / slowMessages, queued / slowBytes)
+    if (times >= 1 && (times >= BURST || now() - queuedAt > PATIENCE_MS)) terminate('slow')
   })
 
   connection.on('close', () => clearTimeout(waiting))

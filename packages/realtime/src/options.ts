@@ -61,9 +61,9 @@ export interface LimitOptions {
   rooms?: number
   /** Handshakes a second from one address (`request.ip`: mind `trustProxy`) to one process. Default 1,000. */
   handshakes?: number
-  /** Messages that wait for one slow client before its connection is cut. Default 1,000. */
+  /** Messages that may wait for a client that reads nothing for a second; at eight times as many it is cut at once. Default 1,000. */
   slowMessages?: number
-  /** Bytes that wait for one slow client before its connection is cut. Default `'4MB'`. */
+  /** The same in bytes. Default `'4MB'`. */
   slowBytes?: Size
   /** Messages for the other processes that wait while Redis is away; what is above is dropped and counted. Default 10,000. */
   pendingPublishes?: number

@@ -248,7 +248,7 @@ describe('authentication', () => {
       () => (settled = true),
       () => (settled = true),
     )
-    await waitFor(() => asked.filter(([room]: any) => room === 'broken').length >= 2)
+    await waitFor(() => asked.filter((one) => (one as unknown[])[0] === 'broken').length >= 2)
     expect(settled).toBe(false)
   })
 

@@ -92,7 +92,9 @@ describe('closing', () => {
       client.disconnect()
       await app.close()
     }
-    await waitFor(() => process.getActiveResourcesInfo().filter((name) => !name.startsWith('Pipe')).length <= before)
+    const now = (): number => process.getActiveResourcesInfo().filter((name) => !name.startsWith('Pipe')).length
+    await waitFor(() => now() <= before)
+    expect(now()).toBeLessThanOrEqual(before)
   })
 
   it('lives beside @fastify/websocket, with a hook for every request', async () => {
@@ -108,9 +110,9 @@ describe('closing', () => {
             if (request.url.startsWith('/socket.io')) await reply.code(401).send('no')
           })
           await instance.register(async (scope) => {
-            scope.get('/echo', { websocket: true }, (socket) =>
-              socket.on('message', (data) => socket.send(data.toString())),
-            )
+            const echo = (socket: WebSocket): void =>
+              void socket.on('message', (data: Buffer) => socket.send(data.toString()))
+            scope.get('/echo', { websocket: true } as object, echo as never)
           })
         },
       },
@@ -119,7 +121,7 @@ describe('closing', () => {
     const ws = new WebSocket(`${url.replace('http', 'ws')}/echo`)
     onEnd(() => ws.terminate())
     ws.on('open', () => ws.send('hello'))
-    expect(await new Promise((resolve) => ws.once('message', (data) => resolve(String(data))))).toBe('hello')
+    expect(await new Promise((resolve) => ws.once('message', (data: Buffer) => resolve(data.toString())))).toBe('hello')
     expect(client.connected).toBe(true)
     expect(seen).toEqual(['/echo'])
     await app.close()
