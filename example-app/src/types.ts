@@ -2,6 +2,7 @@ import type {} from '@fastify-scale/auth'
 import type {} from '@fastify-scale/realtime'
 import type {} from '@fastify-scale/settings'
 import type { Photo } from './db/photos.ts'
+import type { Action } from './routes/admin.ts'
 
 // What this service puts into its tokens, the events that it sends, its settings.
 declare module '@fastify-scale/auth' {
@@ -20,6 +21,9 @@ declare module '@fastify-scale/realtime' {
     present: (names: string[]) => void
     /** Which process holds this socket. */
     worker: (pid: number) => void
+  }
+  interface InterServerEvents {
+    clusterAction: (action: Action) => void
   }
 }
 declare module '@fastify-scale/settings' {

@@ -38,6 +38,7 @@ export const queries = {
     p AS (UPDATE photos SET likes = likes - (SELECT count(*)::int FROM l) WHERE id = $1 RETURNING *)
     SELECT ${COLUMNS} FROM p JOIN users u ON u.id = p.user_id`,
   remove: 'DELETE FROM photos WHERE id = $1 AND user_id = $2 RETURNING url, thumbnail_url AS "thumbnailUrl"',
+  likedOf: 'SELECT photo_id::text AS id FROM likes WHERE user_id = $1 AND photo_id = ANY($2::bigint[])',
   // For the sweep of orphaned objects: of these URLs, which does a row point to?
   referenced: `SELECT url FROM photos WHERE url = ANY($1) UNION ALL SELECT thumbnail_url FROM photos WHERE thumbnail_url = ANY($1)`,
 } as const
@@ -89,4 +90,10 @@ export const removePhoto = (
 export async function referencedUrls(db: Pool, urls: string[]): Promise<Set<string>> {
   const { rows } = await db.query<{ url: string }>(queries.referenced, [urls])
   return new Set(rows.map(({ url }) => url))
+}
+
+/** Those of the photos that this user likes. */
+export async function likedOf(db: Pool, userId: string, ids: string[]): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>(queries.likedOf, [userId, ids])
+  return rows.map(({ id }) => id)
 }

@@ -1,6 +1,15 @@
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox'
 import { PHOTOS, BOARD, invalidateLists, showPhoto } from '../board.ts'
-import { type Photo, findPhoto, likePhoto, listPhotos, removePhoto, setCaption, unlikePhoto } from '../db/photos.ts'
+import {
+  type Photo,
+  findPhoto,
+  likePhoto,
+  likedOf,
+  listPhotos,
+  removePhoto,
+  setCaption,
+  unlikePhoto,
+} from '../db/photos.ts'
 
 export const PhotoSchema = Type.Object({
   id: Type.String(),
@@ -84,6 +93,19 @@ const photos: FastifyPluginAsyncTypebox = async (app) => {
           .catch((error: Error) => request.log.warn({ url, reason: error.message }, 'left to the sweep'))
     return reply.code(204).send()
   })
+
+  // The list is the same for all and shared by all; what is one user's own is asked for by itself.
+  app.get(
+    '/likes',
+    {
+      onRequest: app.authenticate,
+      schema: {
+        querystring: Type.Object({ photos: Type.String({ pattern: '^\\d{1,18}(,\\d{1,18}){0,99}$' }) }),
+        response: { 200: Type.Object({ liked: Type.Array(Type.String()) }) },
+      },
+    },
+    async (request) => ({ liked: await likedOf(app.db, request.user.sub, request.query.photos.split(',')) }),
+  )
 
   app.get(
     '/photos/:id/original',
