@@ -77,6 +77,16 @@ export function trackConnections(server: Server): Connections {
   /** Nothing was ever read from it: for Node its first request has begun with the connection, for us it has not. */
   const fresh = (socket: HttpSocket): boolean => socket.bytesRead === 0 && !socket._httpMessage
 
+  /**
+   * Open in both directions and nothing under way. One whose end has begun (its last response said `Connection: close`)
+   * looks idle until the kernel was told: taken out then, its client would wait for that end for ever.
+   */
+  function untouched(socket: HttpSocket): boolean {
+    const { destroyed, writableEnded, readableEnded, readableLength, writableLength, _httpMessage, _handle } = socket
+    if (destroyed || writableEnded || readableEnded || _httpMessage) return false
+    return readableLength === 0 && writableLength === 0 && !_handle?.writeQueueSize
+  }
+
   return {
     get size() {
       return sockets.size
@@ -106,9 +116,7 @@ export function trackConnections(server: Server): Connections {
       const idle = idleByNode()
       for (const socket of sockets) {
         const handle = socket._handle
-        if (!handle?.readStop || socket.destroyed || !(idle.has(socket) || fresh(socket))) continue
-        if (socket.readableLength > 0 || socket.writableLength > 0 || handle.writeQueueSize || socket.readableEnded)
-          continue
+        if (!handle?.readStop || !(idle.has(socket) || fresh(socket)) || !untouched(socket)) continue
         // No byte may be read here from now on: it belongs to the next worker.
         handle.reading = false
         handle.readStop()
