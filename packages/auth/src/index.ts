@@ -1,4 +1,4 @@
-export type { AuthenticatedRequest } from './augment.ts'
+export type { AuthenticatedInstance, AuthenticatedRequest, RenamedDecorators } from './augment.ts'
 export * from './channels.ts'
 export * from './errors.ts'
 export type { AuthRouteConfig, Guard } from './guards.ts'

@@ -42,7 +42,8 @@ export type LoginClaims = { sub: string } & AuthUser &
   Omit<{ roles?: readonly string[]; scope?: string }, keyof AuthUser> & { readonly [claim: string]: unknown }
 
 /** The roles that `AuthUser` names, or any text where it names none. */
-export type Role = AuthUser extends { roles: readonly (infer R extends string)[] } ? R : string
+export type Role =
+  NonNullable<AuthUser[keyof AuthUser & 'roles']> extends readonly (infer R extends string)[] ? R : string
 
 /** The claims as the verifier hands them out, before they get the service's own type. */
 export type VerifiedClaims = AuthenticatedUser & { readonly iss: string; readonly aud: string | readonly string[] }
