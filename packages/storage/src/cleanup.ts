@@ -79,8 +79,9 @@ export function createCleanup(options: CleanupOptions): Cleanup {
       try {
         return await removeOnce(leftover)
       } catch (error) {
-        const { reason } = toS3Error(error).failure
-        if (giveUp.signal.aborted || performance.now() > until) {
+        const { refused, failure } = toS3Error(error)
+        const { reason } = failure
+        if (refused || giveUp.signal.aborted || performance.now() > until) {
           options.onLeftBehind(leftover.key, reason)
           leftBehind.publish(() => ({ key: leftover.key, reason }))
           return

@@ -5,7 +5,7 @@ import {
   CreateMultipartUploadCommand,
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3'
-import type { ObjectParams } from './put-parts.ts'
+import { type ObjectParams, completedEtag } from './put-parts.ts'
 import type { UploadDeps } from './upload.ts'
 
 /** S3's limit for one CopyObject: 5 GB. */
@@ -50,7 +50,7 @@ export async function copyObject(
     const { ETag } = await call((o) =>
       s3.send(new CompleteMultipartUploadCommand({ ...target, MultipartUpload: { Parts: parts } }), o),
     )
-    return { etag: ETag ?? '' }
+    return { etag: await completedEtag({ s3, call }, params, ETag) }
   } catch (error) {
     await call((o) => s3.send(new AbortMultipartUploadCommand(target), o)).catch(() => {})
     throw error

@@ -172,7 +172,7 @@ async function scaleStorage(fastify: FastifyInstance, options: ScaleStorageOptio
     check: () => engine.check(),
     timeout: resolved.connectionTimeout + resolved.requestTimeout,
   })
-  addDrainStep(fastify, { name: `${decorator}: uploads`, run: ({ signal }) => engine.drain(signal) })
+  addDrainStep(fastify, { name: `${decorator}: uploads`, run: (context) => engine.drain(context) })
   fastify.addHook('onClose', async function scaleStorageClose() {
     engine.destroy()
   })

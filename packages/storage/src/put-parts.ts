@@ -1,6 +1,7 @@
 import {
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
+  HeadObjectCommand,
   PutObjectCommand,
   type S3Client,
   UploadPartCommand,
@@ -141,11 +142,23 @@ export async function putParts(
         ),
       signal,
     )
-    return { etag: ETag ?? '' }
+    return { etag: await completedEtag(deps, params, ETag, signal) }
   } catch (error) {
     // The first failure is the cause; what it woke is not.
     if (!signal.aborted) stop.abort(error)
     await Promise.all(inFlight)
     throw signal.reason
   }
+}
+
+/** Ceph answers a completion before it knows the ETag, and leaves it empty. */
+export async function completedEtag(
+  { s3, call }: Pick<PutDeps, 's3' | 'call'>,
+  { Bucket, Key }: ObjectParams,
+  given: string | undefined,
+  signal?: AbortSignal,
+): Promise<string> {
+  if (given) return given
+  const head = await call((options) => s3.send(new HeadObjectCommand({ Bucket, Key }), options), signal)
+  return head.ETag ?? ''
 }

@@ -18,6 +18,12 @@ export class S3Error extends Error {
     this.failure = failure
   }
 
+  /** True where S3 understood and said no: nothing was done, and asking again will not help. */
+  get refused(): boolean {
+    const { status = 0 } = this.failure
+    return status >= 400 && status < 500 && status !== 408 && status !== 429
+  }
+
   /** True where S3 says that the object, upload or bucket is not there. */
   get missing(): boolean {
     return this.failure.status === 404 || this.failure.reason === 'NoSuchKey' || this.failure.reason === 'NoSuchUpload'

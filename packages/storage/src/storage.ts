@@ -48,10 +48,16 @@ export interface StorageEngine {
   check(): Promise<void>
   /** Runs an S3 request for a caller: its failure becomes a 503 that tells nothing, and a log line that tells why. */
   forCaller<T>(what: string, work: () => Promise<T>): Promise<T>
-  /** Waits until no upload runs; on the signal ends those that still do. */
-  drain(signal: AbortSignal): Promise<void>
+  /**
+   * Waits until no upload runs. Ends those that still do when most of the budget is used up, so that there is time to remove
+   * what they left, and gives up that too on the signal.
+   */
+  drain(context: { budget: number; signal: AbortSignal }): Promise<void>
   destroy(): void
 }
+
+/** What part of the time for draining uploads may take; the rest is for removing what those left that were ended. */
+const UPLOADS_SHARE = 0.7
 
 export function createStorage(options: ResolvedOptions, log: StorageLog): StorageEngine {
   const { bucket, requestTimeout, connectionTimeout, maxAttempts, maxConcurrentUploads, queueSize } = options
@@ -187,17 +193,20 @@ export function createStorage(options: ResolvedOptions, log: StorageLog): Storag
       return forCaller('signing a URL', () => signedGet(presign, bucket, key, signOptions))
     },
     check: () => checkBucket(s3, call, bucket, options.endpoint ?? `AWS ${options.region}`),
-    async drain(signal) {
-      const onAbort = (): void => {
+    async drain({ budget, signal }) {
+      const endUploads = (): void => {
         closing = true
         for (const stop of running.values())
           stop.abort(withRetryAfter(new ClosingError('the server is closing, try again'), 1))
       }
-      if (signal.aborted) onAbort()
-      signal.addEventListener('abort', onAbort, { once: true })
-      while (running.size > 0) await Promise.all(running.keys())
+      const timer = setTimeout(endUploads, budget * UPLOADS_SHARE)
+      const aborted = new Promise<void>((resolve) => {
+        if (signal.aborted) resolve()
+        signal.addEventListener('abort', () => resolve(), { once: true })
+      })
+      while (running.size > 0 && !signal.aborted) await Promise.race([Promise.all(running.keys()), aborted])
+      clearTimeout(timer)
       await cleanup.close(signal)
-      signal.removeEventListener('abort', onAbort)
     },
     destroy() {
       closing = true

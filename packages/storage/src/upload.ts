@@ -7,7 +7,7 @@ import { createMeter, tooLarge } from './meter.ts'
 import { type ObjectParams, type PutTrace, putParts } from './put-parts.ts'
 import { MAX_PUT_BYTES, putStream } from './put-stream.ts'
 import { type NextChunk, peek } from './reader.ts'
-import type { S3Call } from './s3-call.ts'
+import { type S3Call, S3Error } from './s3-call.ts'
 import { SNIFF_BYTES, isActive, isAllowed, sniff } from './sniff.ts'
 import type { IncomingFile, UploadSource } from './source.ts'
 import type { Urls } from './urls.ts'
@@ -157,7 +157,8 @@ async function storeFile(
       etag,
     }
   } catch (error) {
-    if (trace.touched) await deps.cleanup.discard({ key, uploadId: trace.uploadId, uncertain: true })
+    const nothingMade = !trace.touched || (trace.uploadId === undefined && error instanceof S3Error && error.refused)
+    if (!nothingMade) await deps.cleanup.discard({ key, uploadId: trace.uploadId, uncertain: true })
     throw error
   } finally {
     file.reader.stop()
