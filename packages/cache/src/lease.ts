@@ -21,9 +21,15 @@ export async function acquireLease(
   seen: Buffer | undefined,
 ): Promise<Acquired> {
   const token = randomBytes(12).toString('base64url')
-  const [state, detail] = (await send(port, (client) =>
-    acquireScript(client, [keys.value, keys.lease], [token, ms, seen ?? EMPTY]),
-  )) as [number, Buffer | number | undefined]
+  const acquired = send(port, (client) =>
+    acquireScript(client, [keys.value, keys.lease], [token, ms, seen ?? EMPTY, seen ? 1 : 0]),
+  ).catch((error: unknown) => {
+    // What we gave up on may still be carried out. Its release follows on the same connection, so that no lease is
+    // left that nobody holds.
+    holdScript(port.client, [keys.lease], [token, 0]).catch(() => undefined)
+    throw error
+  })
+  const [state, detail] = (await acquired) as [number, Buffer | number | undefined]
   if (state === 1) return { type: 'value', raw: detail as Buffer }
   if (state === 2) return { type: 'lease', lease: new Lease(port, keys, token, ms) }
   return { type: 'busy', left: Math.max(0, Number(detail)) }

@@ -2,6 +2,7 @@ import {
   type Connections,
   addReadinessCheck,
   createRedisClock,
+  isCluster,
   openConnections,
   withDeadline,
 } from '@fastify-scale/kit'
@@ -48,6 +49,11 @@ const plugin: FastifyPluginAsync<ScaleCacheOptions> = async function scaleCache(
     // Deadlines are ours: they take a process that was kept from running into account.
     overrides: { commandTimeout: undefined },
   })
+  // A Cluster connects to a master with its first command, which would count as a slow one.
+  if (isCluster(client))
+    await withDeadline(Promise.all(client.nodes('master').map((node) => node.ping())), 1_000, 'PING').catch(
+      () => undefined,
+    )
   const breaker = new Breaker({
     probe: () => withDeadline(client.ping(), Math.max(500, options.commandTimeout), 'PING'),
   })

@@ -12,7 +12,8 @@ export async function appWith(
   setup?: (app: FastifyInstance) => void,
 ): Promise<FastifyInstance> {
   const app = Fastify({ logger: process.env.DEBUG_LOG ? true : false })
-  await app.register(scaleCache, options)
+  // Room for a busy machine; the tests of outages take the default.
+  await app.register(scaleCache, { commandTimeout: '1s', ...options })
   setup?.(app)
   await app.ready()
   return app

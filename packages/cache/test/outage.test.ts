@@ -1,0 +1,191 @@
+import { type RedisServer, startRedis, waitFor } from '@fastify-scale/dev-services'
+import type { FastifyInstance } from 'fastify'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { type ScaleCacheOptions } from '../src/index.ts'
+import { appWith as appWithRoom, uniquePrefix } from './support.ts'
+
+const appWith = (options: ScaleCacheOptions): Promise<FastifyInstance> =>
+  appWithRoom({ commandTimeout: 100, ...options })
+
+let redis: RedisServer
+let app: FastifyInstance
+const rejections: unknown[] = []
+const onRejection = (error: unknown): void => void rejections.push(error)
+
+beforeEach(async () => {
+  process.on('unhandledRejection', onRejection)
+  redis = await startRedis()
+  app = await appWith({ redis: redis.url, prefix: uniquePrefix() })
+})
+afterEach(async () => {
+  redis.thaw()
+  await app.close()
+  await redis.stop()
+  process.off('unhandledRejection', onRejection)
+  expect(rejections.splice(0)).toEqual([])
+})
+
+// At default settings a call takes at most 150 ms beside its loader; asserted with five times the room.
+const BOUND = 750
+
+/** 100 gets a second while `during` goes on; how long each took, and what it answered. */
+async function load(during: () => Promise<void>): Promise<{ took: number[]; answers: unknown[] }> {
+  const took: number[] = []
+  const calls: Promise<unknown>[] = []
+  let n = 0
+  const timer = setInterval(() => {
+    const start = performance.now()
+    const call = app.cache.getOrSet(`k${n++ % 20}`, async () => 'loaded', { ttl: 200 })
+    calls.push(call.finally(() => took.push(performance.now() - start)))
+  }, 10)
+  try {
+    await during()
+  } finally {
+    clearInterval(timer)
+  }
+  return { took, answers: await Promise.all(calls) }
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+
+async function backAgain(): Promise<void> {
+  const start = performance.now()
+  await waitFor(async () => {
+    await app.cache.set('back', 1)
+    return (await app.cache.get('back')) === 1
+  })
+  expect(performance.now() - start).toBeLessThan(5_000)
+}
+
+test('a frozen Redis: every call is answered within its bound, and all is as before when it goes on', async () => {
+  const { took, answers } = await load(async () => {
+    await pause(300)
+    redis.freeze()
+    await pause(2_000)
+    redis.thaw()
+    await backAgain()
+  })
+  expect(answers.length).toBeGreaterThan(100)
+  expect(new Set(answers)).toEqual(new Set(['loaded']))
+  expect(Math.max(...took)).toBeLessThan(BOUND)
+})
+
+test('a killed Redis: the same', async () => {
+  const { took, answers } = await load(async () => {
+    await pause(300)
+    await redis.kill()
+    await pause(1_000)
+    await redis.restart()
+    await backAgain()
+  })
+  expect(answers.length).toBeGreaterThan(50)
+  expect(new Set(answers)).toEqual(new Set(['loaded']))
+  expect(Math.max(...took)).toBeLessThan(BOUND)
+})
+
+test('what could not be carried out is rejected, never acknowledged', async () => {
+  await app.cache.set('k', 1, { tags: 't' })
+  redis.freeze()
+  const calls = [
+    app.cache.delete('k'),
+    app.cache.expire('k'),
+    app.cache.invalidateTags('t'),
+    app.cache.clear(),
+    app.cache.set('k', 2),
+    app.cache.namespace('n').clear(),
+  ]
+  for (const call of await Promise.allSettled(calls)) {
+    expect(call.status).toBe('rejected')
+    expect((call as PromiseRejectedResult).reason).toMatchObject({ code: 'SCALE_CACHE_UNAVAILABLE', statusCode: 503 })
+  }
+  expect(await app.cache.get('other')).toBeUndefined()
+})
+
+test('a set that was rejected because Redis was frozen does not land when it goes on', async () => {
+  await app.cache.set('k', 'first')
+  redis.freeze()
+  await expect(app.cache.set('k', 'late')).rejects.toMatchObject({ code: 'SCALE_CACHE_UNAVAILABLE' })
+  redis.thaw()
+  await waitFor(async () => (await app.cache.get('k')) !== undefined)
+  expect(await app.cache.get('k')).toBe('first')
+})
+
+test('while Redis is away callers share loads, and few loaders run at once', async () => {
+  await app.close()
+  app = await appWith({ redis: redis.url, prefix: uniquePrefix(), maxLoaders: 3 })
+  await redis.kill()
+  let running = 0
+  let most = 0
+  let loads = 0
+  const loader = async (): Promise<number> => {
+    loads++
+    most = Math.max(most, ++running)
+    await pause(20)
+    running--
+    return 1
+  }
+  await Promise.all(Array.from({ length: 100 }, (_, i) => app.cache.getOrSet(`k${i % 10}`, loader)))
+  expect(loads).toBe(10)
+  expect(most).toBe(3)
+  await redis.restart()
+})
+
+test('a restarted Redis begins a new epoch: nothing older is served', async () => {
+  // With persistence, so that the old entries are there again, and the deletes since the last save are not.
+  const kept = await startRedis({ args: ['--save', '3600', '1'] })
+  const prefix = uniquePrefix()
+  const [one, two] = [await appWith({ redis: kept.url, prefix }), await appWith({ redis: kept.url, prefix, l1: false })]
+  try {
+    await one.cache.set('k', 'old', { ttl: '1h' })
+    expect(await two.cache.get('k')).toBe('old')
+    const { Redis } = await import('ioredis')
+    const admin = new Redis(kept.url)
+    await admin.save()
+    await one.cache.delete('k')
+    admin.disconnect()
+    await kept.kill()
+    await kept.restart()
+    await waitFor(async () => {
+      await one.cache.set('alive', 1)
+      return (await two.cache.get('alive')) === 1
+    })
+    expect(await two.cache.get('k')).toBeUndefined()
+    expect(await one.cache.get('k')).toBeUndefined()
+  } finally {
+    await Promise.all([one.close(), two.close()])
+    await kept.stop()
+  }
+})
+
+test('registration does not fail because Redis is away; readiness does', async () => {
+  const { runReadinessChecks } = await import('@fastify-scale/kit')
+  expect((await runReadinessChecks(app)).ready).toBe(true)
+  await redis.kill()
+  const late = await appWith({ redis: redis.url, prefix: uniquePrefix() })
+  try {
+    expect(await late.cache.getOrSet('k', () => 1)).toBe(1)
+    const { ready, checks } = await runReadinessChecks(late)
+    expect(ready).toBe(false)
+    expect(checks[0]?.name).toBe('cache: redis')
+    await redis.restart()
+    await waitFor(async () => (await runReadinessChecks(late)).ready)
+  } finally {
+    await late.close()
+  }
+})
+
+test('stale if Redis and the loader are both away, within staleIfError', async () => {
+  const options = { ttl: '60s', staleIfError: '60s' }
+  for (let i = 0; i < 3; i++) await app.cache.getOrSet('k', () => 'known', options)
+  await waitFor(async () => {
+    await app.cache.getOrSet('k', () => 'known', options)
+    return true
+  })
+  await redis.kill()
+  const fail = async (): Promise<string> => {
+    throw new Error('source is down')
+  }
+  await waitFor(async () => (await app.cache.getOrSet('k', fail, options)) === 'known')
+  await expect(app.cache.getOrSet('never-seen', fail, options)).rejects.toThrow('source is down')
+  await redis.restart()
+})
