@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { runCli } from '@fastify-scale/kit'
+import { doctor } from './commands/doctor.ts'
 import { logs } from './commands/logs.ts'
 import { reload } from './commands/reload.ts'
 import { scale } from './commands/scale.ts'
@@ -15,7 +16,7 @@ const code = await runCli(
     name: 'fastify-scale',
     summary: 'runs a Fastify app on every core: zero-loss reload, scaling, respawn',
     version,
-    commands: { start, reload, scale, status, stop, logs },
+    commands: { start, reload, scale, status, stop, logs, doctor },
   },
   afterDashes(process.argv.slice(2)),
 )

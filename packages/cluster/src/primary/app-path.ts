@@ -29,6 +29,14 @@ export function resolveCwd(cwd: string): string {
   }
 }
 
+/** The folder of the app's own package.json, where there is one. */
+export function packageRoot(file: string): string | undefined {
+  for (let dir = dirname(file); ; dir = dirname(dir)) {
+    if (readPackage(dir) !== undefined) return dir
+    if (dir === dirname(dir)) return undefined
+  }
+}
+
 /** A name for the launcher: that of the app's package, without its scope, or that of its folder. */
 export function nameOf(file: string): string {
   for (let dir = dirname(file); ; dir = dirname(dir)) {

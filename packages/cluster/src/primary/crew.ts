@@ -91,7 +91,7 @@ export function createCrew(options: CrewOptions): Crew {
           count: slots.length,
         },
       },
-      { message: onMessage, corrupt: onCorrupt, exit: onExit },
+      { message: onMessage, corrupt: onCorrupt, dead: onDead, exit: onExit },
     )
     slot[place] = worker
     const up = new Promise<void>((resolve, reject) => {
@@ -167,10 +167,13 @@ export function createCrew(options: CrewOptions): Crew {
     worker.kill('SIGKILL')
   }
 
-  function onExit(worker: WorkerProcess, exit: ExitInfo): void {
-    const slot = slots[worker.slot]
+  function onDead(worker: WorkerProcess): void {
     dispatcher.dead(worker.id)
     counters.rescued = dispatcher.rescued
+  }
+
+  function onExit(worker: WorkerProcess, exit: ExitInfo): void {
+    const slot = slots[worker.slot]
     settle.get(worker)?.down(exit.reason)
     settle.get(worker)?.gone()
     if (slot) {

@@ -22,6 +22,8 @@ export interface ForkEvents {
   message(worker: WorkerProcess, message: FromWorker, handle: NativeHandle | undefined): void
   /** Something came that no worker of ours sends: it can't be trusted any more. */
   corrupt(worker: WorkerProcess, reason: string): void
+  /** It is dead; `exit` follows when it is known why. */
+  dead(worker: WorkerProcess): void
   exit(worker: WorkerProcess, exit: ExitInfo): void
 }
 
@@ -59,6 +61,8 @@ export function forkWorker({ spec, cwd, execArgv, env }: ForkOptions, events: Fo
   const forked: Worker = cluster.fork({ ...env, ...specToEnv(spec) })
   const child = forked.process
   const tail = createTail()
+  let ended = false
+  let told = false
   const listeners = new Set<(message: unknown) => void>()
 
   const port: Port = {
@@ -114,25 +118,36 @@ export function forkWorker({ spec, cwd, execArgv, env }: ForkOptions, events: Fo
   // A worker without its channel can't be told anything.
   child.once('disconnect', () => {
     if (worker.wanted) return
-    worker.reason ??= 'its channel to the launcher was closed'
-    setTimeout(() => worker.kill('SIGKILL'), 1_000).unref()
+    setTimeout(() => {
+      if (ended) return
+      worker.reason ??= 'its channel to the launcher was closed'
+      worker.kill('SIGKILL')
+    }, 1_000).unref()
   })
 
-  let ended = false
-  const end = (code: number | null, signal: string | null, failure?: string): void => {
+  function end(code: number | null, signal: string | null, failure?: string): void {
     if (ended) return
     ended = true
     worker.state = 'gone'
-    const how = failure ?? (signal ? `killed by ${signal}` : `exit code ${code}`)
-    const why = worker.reason ?? (worker.wanted ? undefined : tail.error())
-    events.exit(worker, {
-      pid: worker.pid,
-      at: Date.now(),
-      code,
-      signal,
-      reason: worker.failed ?? (why ? `${how}: ${why}` : how),
-      wanted: worker.wanted,
-    })
+    events.dead(worker)
+    const tell = (): void => {
+      if (told) return
+      told = true
+      const how = failure ?? (signal ? `killed by ${signal}` : `exit code ${code}`)
+      const why = worker.reason ?? (worker.wanted ? undefined : tail.error())
+      events.exit(worker, {
+        pid: worker.pid,
+        at: Date.now(),
+        code,
+        signal,
+        reason: worker.failed ?? (why ? `${how}: ${why}` : how),
+        wanted: worker.wanted,
+      })
+    }
+    if (worker.wanted || !child.stderr || child.stderr.readableEnded) return tell()
+    // What it wrote last says why; it may arrive after the news of its end. Children of its own may keep stderr open.
+    child.stderr.once('end', tell)
+    setTimeout(tell, 100)
   }
   // Not 'disconnect': it does not come with every death.
   child.once('exit', (code, signal) => end(code, signal))

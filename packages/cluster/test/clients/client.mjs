@@ -1,6 +1,7 @@
 // A small load client: prints one line of JSON { requests, failures, hangs, errors }. No retries, ever: whatever the
 // server does to a request is counted. A request that has no answer within $HANG ms (default 5,000) is a hang.
 //   node client.mjs <mode> <port> <requests> <connections> [maxMs]
+// TARGET: another path than that of the mode.
 // modes: think (kept-alive connections, a pause before each request), busy (kept-alive, no pause), one (a connection for
 // each request), post (bodies), slow (a handler of 50 ms), websocket (echo over upgraded connections)
 import { Agent, request } from 'node:http'
@@ -79,7 +80,7 @@ async function http(index) {
       const length = Buffer.byteLength(JSON.stringify({ data }))
       const headers = { 'content-type': 'application/json', 'content-length': length }
       await ask(agent, { path: '/echo', method: 'POST', headers }, { data })
-    } else await ask(agent, { path: mode === 'slow' ? '/slow?ms=50' : '/' })
+    } else await ask(agent, { path: process.env.TARGET ?? (mode === 'slow' ? '/slow?ms=50' : '/') })
   }
   agent.destroy()
 }
