@@ -1,0 +1,138 @@
+import { type RedisClient, untilReady, withDeadline } from '@fastify-scale/kit'
+import type { Job, Queue, QueueEvents } from 'bullmq'
+import { FailedError, NotFoundError, OptionError, UnavailableError, WaitError } from './errors.ts'
+import { fromPublicId, toPublicId } from './ids.ts'
+import type { DeadLetter, JobState, JobStatus, QueueCounts } from './types.ts'
+
+export interface ReaderOptions {
+  client: RedisClient
+  /** `undefined` for a queue that there is not. */
+  queueOf: (name: string) => Queue | undefined
+  /** A queue's events; made when first asked for. */
+  eventsOf: (name: string) => QueueEvents
+  /** For one question to Redis, in ms. */
+  timeout: number
+}
+
+/** Asks for jobs. Everything throws SCALE_JOBS_UNAVAILABLE where Redis does not answer in time. */
+export interface Reader {
+  status(id: string): Promise<JobStatus | undefined>
+  waitUntilFinished(id: string, timeout: number): Promise<unknown>
+  deadLetters(queue: string, limit: number): Promise<DeadLetter[]>
+  retry(id: string): Promise<void>
+  counts(queue: string): Promise<QueueCounts>
+}
+
+const STATES: Readonly<Record<string, JobState>> = {
+  wait: 'waiting',
+  waiting: 'waiting',
+  prioritized: 'waiting',
+  'waiting-children': 'waiting',
+  delayed: 'delayed',
+  active: 'active',
+  completed: 'completed',
+  failed: 'failed',
+}
+
+export function createReader({ client, queueOf, eventsOf, timeout }: ReaderOptions): Reader {
+  async function ask<T>(what: string, question: () => Promise<T>): Promise<T> {
+    try {
+      await untilReady(client, timeout)
+      return await withDeadline(question(), timeout, what)
+    } catch (error) {
+      if (error instanceof NotFoundError) throw error
+      throw new UnavailableError(`${what} was not done within ${timeout} ms: ${(error as Error).message}`)
+    }
+  }
+
+  async function find(id: string): Promise<Job | undefined> {
+    const ref = fromPublicId(id)
+    return (await (ref && queueOf(ref.queue))?.getJob(ref?.jobId as string)) as Job | undefined
+  }
+
+  async function demand(id: string): Promise<Job> {
+    const job = await find(id)
+    if (!job) throw new NotFoundError(`there is no job '${id}' (any more)`)
+    return job
+  }
+
+  function known(name: string): Queue {
+    const queue = queueOf(name)
+    if (!queue) throw new OptionError(`there is no queue '${name}'`)
+    return queue
+  }
+
+  return {
+    status: (id) =>
+      ask(`looking up job '${id}'`, async () => {
+        const job = await find(id)
+        return job && toStatus(job, STATES[await job.getState()] ?? 'unknown')
+      }),
+
+    async waitUntilFinished(id, patience) {
+      const until = performance.now() + patience
+      const job = await ask(`looking up job '${id}'`, () => demand(id))
+      const events = eventsOf(job.queueName)
+      const waited = `job '${id}' did not end within ${patience} ms`
+      try {
+        await withDeadline(events.waitUntilReady(), Math.max(1, until - performance.now()), 'listening')
+        const left = Math.max(1, until - performance.now())
+        // BullMQ's own limit leaves no listener behind; ours holds where Redis does not answer.
+        return (await withDeadline(
+          job.waitUntilFinished(events, left) as Promise<unknown>,
+          left + 500,
+          waited,
+        )) as unknown
+      } catch (error) {
+        if (performance.now() >= until - 1) throw new WaitError(waited)
+        throw new FailedError(`job '${id}' failed: ${(error as Error).message}`)
+      }
+    },
+
+    deadLetters: (name, limit) => {
+      const queue = known(name)
+      return ask('listing dead letters', async () => {
+        const jobs = (await queue.getFailed(0, limit - 1)) as (Job | undefined)[]
+        return jobs
+          .filter((job) => job !== undefined)
+          .map((job) => ({
+            ...toStatus(job, 'failed'),
+            data: (job.data as { data?: unknown } | undefined)?.data,
+            stack: job.stacktrace ?? [],
+          }))
+      })
+    },
+
+    retry: (id) =>
+      ask(`running job '${id}' again`, async () => {
+        const job = await demand(id)
+        if ((await job.getState()) !== 'failed') throw new NotFoundError(`job '${id}' is no dead letter`)
+        await job.retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: true })
+      }),
+
+    counts: (name) => {
+      const queue = known(name)
+      return ask('counting jobs', async () => {
+        const counts = await queue.getJobCounts('wait', 'prioritized', 'delayed', 'active', 'completed', 'failed')
+        const { wait = 0, prioritized = 0, delayed = 0, active = 0, completed = 0, failed = 0 } = counts
+        return { waiting: wait + prioritized, delayed, active, completed, failed }
+      })
+    },
+  }
+}
+
+function toStatus(job: Job, state: JobState): JobStatus {
+  return {
+    id: toPublicId({ queue: job.queueName, jobId: job.id as string }),
+    queue: job.queueName,
+    name: job.name,
+    state,
+    progress: job.progress as unknown,
+    result: job.returnvalue as unknown,
+    error: job.failedReason || undefined,
+    attempts: job.attemptsMade,
+    addedAt: job.timestamp,
+    startedAt: job.processedOn,
+    finishedAt: job.finishedOn,
+  }
+}

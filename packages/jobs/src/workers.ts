@@ -1,0 +1,93 @@
+import { hostname } from 'node:os'
+import { type Connections, type DrainContext, withDeadline } from '@fastify-scale/kit'
+import { Worker } from 'bullmq'
+import type { FastifyBaseLogger } from 'fastify'
+import { HandBackError, LockLostError } from './errors.ts'
+import type { ResolvedOptions } from './options.ts'
+import type { Runner } from './runner.ts'
+
+export interface WorkersOptions {
+  connections: Connections
+  options: ResolvedOptions
+  /** What BullMQ's keys begin with. */
+  prefix: string
+  run: Runner
+  log: FastifyBaseLogger
+}
+
+/** What works off the queues in this process. */
+export interface Workers {
+  start(queues: readonly string[]): void
+  /** Takes no new jobs, waits for those that run, and hands back what is left when the signal aborts. */
+  drain(context: DrainContext): Promise<void>
+  close(): Promise<void>
+}
+
+export function createWorkers({ connections, options, prefix, run, log }: WorkersOptions): Workers {
+  const workers: Worker[] = []
+  const running = new Set<Promise<unknown>>()
+
+  /** One queue. */
+  function start(queue: string): Worker {
+    const { concurrency, limiter } = options.queues[queue] as ResolvedOptions['queues'][string]
+    const worker = new Worker(
+      queue,
+      (job, token, signal) => {
+        const work = run(job, token, signal)
+        const done = work.catch(() => undefined).finally(() => running.delete(done))
+        running.add(done)
+        return work
+      },
+      {
+        connection: connections.patient({ name: `worker:${queue}` }),
+        prefix,
+        concurrency,
+        ...(limiter && { limiter }),
+        name: `${hostname()}:${process.pid}`,
+        autorun: false,
+        lockDuration: options.lock,
+        // A job whose process died is found within half the time of its lock.
+        stalledInterval: options.lock / 2,
+        maxStalledCount: options.maxCrashes,
+        removeOnComplete: options.keep.completed,
+        removeOnFail: options.keep.failed,
+        ...(options.telemetry && { telemetry: options.telemetry }),
+      },
+    )
+    worker.on('error', (error) => log.debug({ err: error, queue }, 'jobs: a worker met an error'))
+    worker.on('stalled', (jobId) =>
+      log.warn({ queue, job: `${queue}.${jobId}` }, 'a job lost its process and runs again'),
+    )
+    worker.on('lockRenewalFailed', (ids) => {
+      for (const id of ids) worker.cancelJob(id, new LockLostError('the lock of the job was lost') as never)
+    })
+    worker.run().catch((error: unknown) => log.error({ err: error, queue }, 'jobs: a worker ended'))
+    return worker
+  }
+
+  return {
+    start(queues) {
+      for (const queue of queues) workers.push(start(queue))
+    },
+    async drain({ signal }) {
+      await Promise.all(workers.map((worker) => worker.pause(true)))
+      const handBack = (): void => {
+        const reason = new HandBackError('the process ends: the job is handed back')
+        for (const worker of workers) worker.cancelAllJobs(reason as never)
+      }
+      if (signal.aborted) handBack()
+      else signal.addEventListener('abort', handBack, { once: true })
+      await Promise.all(running)
+      signal.removeEventListener('abort', handBack)
+    },
+    async close() {
+      await Promise.all(
+        workers.map((worker) =>
+          withDeadline(worker.close(running.size > 0), 2_000, 'closing a worker').catch((error: unknown) =>
+            log.debug({ err: error }, 'jobs: a worker did not close in time'),
+          ),
+        ),
+      )
+    },
+  }
+}
