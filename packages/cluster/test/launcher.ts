@@ -77,6 +77,8 @@ export async function startLauncher(
     cwd?: string
     /** How to call node, for other versions. */
     node?: string[]
+    name?: string
+    runtimeDir?: string
     /** Resolve at once. */
     dontWait?: boolean
   } = {},
@@ -91,8 +93,8 @@ export async function startLauncher(
     dontWait,
   } = options
   const port = await freePort()
-  const runtime = makeRuntimeDir()
-  const name = `test-${port}`
+  const runtime = options.runtimeDir ? { dir: options.runtimeDir, remove: () => undefined } : makeRuntimeDir()
+  const name = options.name ?? `test-${port}`
   const [command = process.execPath, ...before] = node
   // Ends with this process, however that ends.
   const child = spawnGuarded(
