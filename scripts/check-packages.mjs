@@ -38,8 +38,10 @@ try {
     check(`${name}: publint`, bin('publint'), ['run', '--strict', tarball])
     check(`${name}: attw`, bin('attw'), ['--profile', 'esm-only', tarball])
     const files = execFileSync('tar', ['-tzf', tarball], { encoding: 'utf8' })
-    for (const need of ['README.md', 'LICENSE', 'dist/index.js']) report(`${name}: ${need} is in the package`, files.includes(`package/${need}\n`))
-    for (const command of Object.keys(commands)) report(`${name}: command ${command} is in the package`, files.includes(`package/${commands[command].slice(2)}\n`))
+    for (const need of ['README.md', 'LICENSE', 'dist/index.js'])
+      report(`${name}: ${need} is in the package`, files.includes(`package/${need}\n`))
+    for (const command of Object.keys(commands))
+      report(`${name}: command ${command} is in the package`, files.includes(`package/${commands[command].slice(2)}\n`))
     report(`${name}: no test and no build record is in the package`, !/package\/test\/|tsbuildinfo/.test(files))
   }
 } finally {
