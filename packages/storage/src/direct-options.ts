@@ -1,7 +1,7 @@
 import { type Duration, type Size, checkKnown, parseDuration, parseSize } from '@fastify-scale/kit'
 import type { CompletePlan, CompletedFile, DirectPlan } from './direct-upload.ts'
 import { StorageOptionError } from './errors.ts'
-import { type ResolvedDefaults, resolveDefaults } from './options.ts'
+import { type ResolvedDefaults, resolveDefaults } from './upload-options.ts'
 import { MAX_PUT_BYTES } from './put-stream.ts'
 import type { Visibility } from './upload.ts'
 

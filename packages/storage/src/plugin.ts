@@ -15,20 +15,19 @@ import {
 } from './direct-options.ts'
 import { completePending, type CompletedFile, type DirectUpload, signDirectUpload } from './direct-upload.ts'
 import { createRequestDrains } from './drain-request.ts'
-import {
-  type ResolvedDefaults,
-  type ScaleStorageOptions,
-  type UploadDefaults,
-  type UploadManyOptions,
-  type UploadOptions,
-  resolveOptions,
-  resolveRoute,
-} from './options.ts'
+import { type ScaleStorageOptions, resolveOptions } from './options.ts'
 import type { UploadRequest } from './request.ts'
 import type { SignedUrlOptions } from './signed-url.ts'
 import { createStorage } from './storage.ts'
 import { type SweepOptions, type SweepResult, sweep } from './sweep.ts'
 import type { StoredFile } from './upload.ts'
+import {
+  type ResolvedDefaults,
+  type UploadDefaults,
+  type UploadManyOptions,
+  type UploadOptions,
+  resolveRoute,
+} from './upload-options.ts'
 
 /** `fastify.storage`. */
 export interface ScaleStorage {

@@ -5,13 +5,7 @@ import { uploadFailed, uploadRefused, uploadStored } from './channels.ts'
 import { type Cleanup, createCleanup } from './cleanup.ts'
 import { type Clients, createClients } from './client.ts'
 import { ClientAbortedError, ClosingError, withRetryAfter } from './errors.ts'
-import {
-  type ResolvedDefaults,
-  type ResolvedOptions,
-  type UploadManyOptions,
-  type UploadOptions,
-  resolveCall,
-} from './options.ts'
+import type { ResolvedOptions } from './options.ts'
 import { createPatience } from './patience.ts'
 import { checkBucket } from './readiness.ts'
 import { type UploadRequest, sourceOf } from './request.ts'
@@ -19,6 +13,7 @@ import { type S3Call, S3Error, createS3Call, unavailable } from './s3-call.ts'
 import { type SignedUrlOptions, signedGet } from './signed-url.ts'
 import { type Slots, createSlots } from './slots.ts'
 import { type StoredFile, type UploadDeps, uploadAll } from './upload.ts'
+import { type ResolvedDefaults, type UploadManyOptions, type UploadOptions, resolveCall } from './upload-options.ts'
 import { type Urls, createUrls } from './urls.ts'
 
 /** What is used of a pino-like logger. */
