@@ -1,5 +1,6 @@
 import type { Namespace } from 'socket.io'
 import { connectChannel, disconnectChannel, refuseChannel } from './channels.ts'
+import { joinFrames } from './frames.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { JoinReply, JoinRequest } from './protocol.ts'
 import { serveJoins } from './rooms.ts'
@@ -32,6 +33,7 @@ export function serveNamespaces({ io, options, sessions, log, join, onSocket }: 
 
   function serve(namespace: Namespace): void {
     const { name } = namespace
+    joinFrames(namespace.adapter)
     if (options.openNamespaces.has(name)) return
     // Before the middlewares of the user's, which a dynamic namespace has already.
     const { _fns: middlewares } = namespace as unknown as { _fns: unknown[] }
