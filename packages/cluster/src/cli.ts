@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { runCli } from '@fastify-scale/kit'
 import { doctor } from './commands/doctor.ts'
+import { load } from './commands/load.ts'
 import { logs } from './commands/logs.ts'
 import { reload } from './commands/reload.ts'
 import { scale } from './commands/scale.ts'
@@ -16,7 +17,7 @@ const code = await runCli(
     name: 'fastify-scale',
     summary: 'runs a Fastify app on every core: zero-loss reload, scaling, respawn',
     version,
-    commands: { start, reload, scale, status, stop, logs, doctor },
+    commands: { start, reload, scale, status, stop, logs, doctor, load },
   },
   afterDashes(process.argv.slice(2)),
 )
