@@ -2,6 +2,7 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
 import { startServices } from '@fastify-scale/dev-services'
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url))
@@ -36,8 +37,10 @@ env.JWT_SECRET ??= randomBytes(48).toString('base64')
 
 if (!process.env.S3_ENDPOINT) {
   // A bucket of our own: thumbnails can be read by all, and pages may upload straight to it.
+  const { values } = parseArgs({ options: { port: { type: 'string', short: 'p' } }, strict: false })
+  const port = values.port ?? process.env.PORT ?? '3000'
   const bin = here('node_modules/@fastify-scale/storage/dist/cli.js')
-  for (const args of [['public-read'], ['cors', 'http://localhost:3000', 'http://127.0.0.1:3000']])
+  for (const args of [['public-read'], ['cors', `http://localhost:${port}`, `http://127.0.0.1:${port}`]])
     execFileSync(process.execPath, [bin, ...args], { env, stdio: ['ignore', 'ignore', 'inherit'] })
 }
 

@@ -19,8 +19,8 @@ declare module '@fastify-scale/realtime' {
     banner: (text: string) => void
     /** Who has the board open. */
     present: (names: string[]) => void
-    /** Which process holds this socket. */
-    worker: (pid: number) => void
+    /** Which process, of which host, holds this socket. */
+    worker: (pid: number, host: string) => void
   }
   interface InterServerEvents {
     clusterAction: (action: Action) => void

@@ -1,5 +1,5 @@
 /** The photos: newest first, whatever order they come in. */
-import { call, send } from './api.ts'
+import { call } from './api.ts'
 import { attempt, find, make } from './elements.ts'
 import type { User } from './session.ts'
 
@@ -17,10 +17,18 @@ interface Page {
   photos: Photo[]
   next: string | null
 }
+interface Entry {
+  photo: Photo
+  item: HTMLLIElement
+  /** What is drawn where; the picture stays in place when only a caption or a count changes. */
+  parts: { picture: HTMLElement; caption: HTMLElement; actions: HTMLElement }
+}
+
+const SURE_MS = 4_000
 
 const list = find<HTMLUListElement>('photos')
 const more = find<HTMLButtonElement>('more')
-const shown = new Map<string, { photo: Photo; item: HTMLLIElement }>()
+const shown = new Map<string, Entry>()
 const liked = new Set<string>()
 let user: User | undefined
 let next: string | null = null
@@ -63,48 +71,82 @@ export async function loadPhotos(before?: string): Promise<void> {
 async function loadLikes(photos: Photo[]): Promise<void> {
   if (!user || photos.length === 0) return
   const answer = await call<{ liked: string[] }>(`/likes?photos=${photos.map(({ id }) => id).join(',')}`)
-  for (const id of answer.liked) liked.add(id)
-  for (const { id } of photos) {
+  for (const id of answer.liked) {
+    liked.add(id)
     const entry = shown.get(id)
-    if (entry && liked.has(id)) draw(entry.photo)
+    if (entry) draw(entry.photo)
   }
-}
-
-function source(photo: Photo): string | undefined {
-  // Until the thumbnail is there, the original serves, for those who may see it.
-  return photo.thumbnailUrl ?? (user ? `/api/photos/${photo.id}/original` : undefined)
 }
 
 function draw(photo: Photo): void {
-  const before = shown.get(photo.id)
-  const item = before?.item ?? make('li')
-  const src = source(photo)
+  const entry = shown.get(photo.id) ?? place(photo)
+  entry.photo = photo
+  const { parts, item } = entry
+  const picture = drawPicture(photo, parts.picture)
+  // Who is writing a caption is not interrupted by somebody's like.
+  const caption = parts.caption.matches('form') ? parts.caption : drawCaption(photo)
+  const actions = drawActions(entry)
+  const focused = parts.actions.contains(document.activeElement) ? document.activeElement?.className : undefined
+  for (const [name, part] of Object.entries({ picture, caption, actions }) as [keyof Entry['parts'], HTMLElement][]) {
+    if (part !== parts[name]) parts[name].replaceWith(part)
+    parts[name] = part
+  }
+  if (focused) item.querySelector<HTMLElement>(`.${focused.split(' ')[0]}`)?.focus()
+}
+
+/** Makes the place for a photo, among the others by its id. */
+function place(photo: Photo): Entry {
+  const parts = { picture: make('div'), caption: make('div'), actions: make('div') }
+  const item = make('li', { id: `photo-${photo.id}` }, make('figure', {}, ...Object.values(parts)))
+  const older = [...shown.values()].filter((other) => BigInt(other.photo.id) < BigInt(photo.id))
+  const nearest = older.reduce<Entry | undefined>(
+    (best, one) => (best && BigInt(best.photo.id) > BigInt(one.photo.id) ? best : one),
+    undefined,
+  )
+  list.insertBefore(item, nearest?.item ?? null)
+  const entry = { photo, item, parts }
+  shown.set(photo.id, entry)
+  return entry
+}
+
+/** The thumbnail; until it is there, the original, for those who may see it. Both lead to the original. */
+function drawPicture(photo: Photo, before: HTMLElement): HTMLElement {
+  const original = user ? `/api/photos/${photo.id}/original` : undefined
+  const src = photo.thumbnailUrl ?? original
   const title = photo.caption || `Photo by ${photo.author}`
-  let picture = item.querySelector('.picture')
-  if (picture?.getAttribute('src') !== (src ?? null))
-    picture = src
-      ? make('img', { class: 'picture', src, alt: title, loading: 'lazy', decoding: 'async' })
-      : make('div', { class: 'picture waiting', role: 'img', 'aria-label': `${title}; its thumbnail is being made` })
-  const mine = user?.id === photo.authorId
-  const caption = make(
+  const image = before.querySelector('img')
+  if (image && image.getAttribute('src') === src && before.getAttribute('href') === (original ?? null)) {
+    image.alt = title
+    return before
+  }
+  if (!src) return make('div', { class: 'picture waiting', role: 'img', 'aria-label': `${title}: log in to see it` })
+  const picture = make('img', { src, alt: title, loading: 'lazy', decoding: 'async', width: '400', height: '300' })
+  return original
+    ? make('a', { class: 'picture', href: original, target: '_blank', rel: 'noopener' }, picture)
+    : make('div', { class: 'picture' }, picture)
+}
+
+const moment = new Intl.DateTimeFormat(undefined, {
+  month: 'short',
+  day: 'numeric',
+  hour: 'numeric',
+  minute: '2-digit',
+})
+
+function drawCaption(photo: Photo): HTMLElement {
+  const time = make('time', { datetime: photo.createdAt }, moment.format(new Date(photo.createdAt)))
+  return make(
     'figcaption',
     {},
-    make('span', { class: 'caption' }, photo.caption || 'Untitled'),
-    make('span', { class: 'by' }, photo.author),
+    make('span', { class: photo.caption ? 'caption' : 'caption none' }, photo.caption || 'No caption'),
+    make('span', { class: 'by' }, `${photo.author} · `, time),
   )
-  const actions = make('div', { class: 'actions' }, likeButton(photo))
-  if (mine) actions.append(captionButton(photo), removeButton(photo))
-  const hadFocus = item.contains(document.activeElement) ? document.activeElement?.className : undefined
-  item.replaceChildren(make('figure', {}, picture as Node, caption, actions))
-  if (hadFocus) item.querySelector<HTMLElement>(`.${hadFocus.split(' ')[0]}`)?.focus()
-  if (before) before.photo = photo
-  else {
-    item.id = `photo-${photo.id}`
-    const following = [...shown.values()].filter((other) => BigInt(other.photo.id) < BigInt(photo.id))
-    const nearest = following.sort((a, b) => (BigInt(a.photo.id) > BigInt(b.photo.id) ? -1 : 1))[0]
-    list.insertBefore(item, nearest?.item ?? null)
-    shown.set(photo.id, { photo, item })
-  }
+}
+
+function drawActions(entry: Entry): HTMLElement {
+  const actions = make('div', { class: 'actions' }, likeButton(entry.photo))
+  if (user?.id === entry.photo.authorId) actions.append(captionButton(entry), removeButton(entry.photo))
+  return actions
 }
 
 function likeButton(photo: Photo): HTMLButtonElement {
@@ -116,9 +158,9 @@ function likeButton(photo: Photo): HTMLButtonElement {
       type: 'button',
       class: 'like',
       'aria-pressed': String(on),
-      'aria-label': `${label}: ${on ? 'take yours back' : 'like it'}`,
+      'aria-label': `${label}: ${user ? (on ? 'take yours back' : 'like it') : 'log in to like'}`,
     },
-    `${on ? '♥' : '♡'} ${photo.likes}`,
+    make('span', { 'aria-hidden': 'true' }, `${on ? '♥' : '♡'} ${photo.likes}`),
   )
   button.disabled = !user
   button.addEventListener('click', () =>
@@ -132,90 +174,65 @@ function likeButton(photo: Photo): HTMLButtonElement {
   return button
 }
 
-function captionButton(photo: Photo): HTMLButtonElement {
-  const button = make(
-    'button',
-    { type: 'button', class: 'edit quiet', 'aria-label': `Change the caption of ${photo.caption || 'this photo'}` },
-    'Edit',
-  )
+function captionButton(entry: Entry): HTMLButtonElement {
+  const { photo } = entry
+  const name = `Edit the caption of ${photo.caption || 'this photo'}`
+  const button = make('button', { type: 'button', class: 'edit quiet', 'aria-label': name }, 'Edit')
   button.addEventListener('click', () => {
-    const input = make('input', { value: photo.caption, maxlength: '200', 'aria-label': 'Caption' })
-    const form = make('form', { class: 'caption-form' }, input, make('button', { class: 'save' }, 'Save'))
-    form.addEventListener('submit', (event) => {
-      event.preventDefault()
-      attempt(async () =>
-        draw(await call<Photo>(`/photos/${photo.id}`, { method: 'PATCH', json: { caption: input.value } })),
-      )
-    })
-    form.addEventListener('keydown', (event) => {
-      if (event.key === 'Escape') draw(photo)
-    })
-    shown.get(photo.id)?.item.querySelector('figcaption')?.replaceWith(form)
-    input.focus()
+    if (!entry.parts.caption.matches('form')) editCaption(entry)
+    entry.parts.caption.querySelector('input')?.select()
   })
   return button
 }
 
+function editCaption(entry: Entry): void {
+  const { photo, parts, item } = entry
+  const input = make('input', { value: photo.caption, maxlength: '200', 'aria-label': 'Caption' })
+  const form = make('form', { class: 'caption-form' }, input, make('button', { class: 'save' }, 'Save'))
+  const end = (now: Photo): void => {
+    // No longer the form: drawn again, with the focus back where it came from.
+    parts.caption = make('div')
+    form.replaceWith(parts.caption)
+    draw(now)
+    item.querySelector<HTMLElement>('.edit')?.focus()
+  }
+  form.addEventListener('submit', (event) => {
+    event.preventDefault()
+    attempt(async () =>
+      end(await call<Photo>(`/photos/${photo.id}`, { method: 'PATCH', json: { caption: input.value } })),
+    )
+  })
+  form.addEventListener('keydown', (event) => {
+    if (event.key === 'Escape') end(entry.photo)
+  })
+  parts.caption.replaceWith(form)
+  parts.caption = form
+}
+
+/** What can't be undone is asked for twice. */
 function removeButton(photo: Photo): HTMLButtonElement {
-  const button = make(
-    'button',
-    { type: 'button', class: 'remove quiet', 'aria-label': `Remove ${photo.caption || 'this photo'}` },
-    'Remove',
-  )
-  button.addEventListener('click', () =>
+  const name = `Remove ${photo.caption || 'this photo'}`
+  const button = make('button', { type: 'button', class: 'remove quiet', 'aria-label': name }, 'Remove')
+  let sure = false
+  const ask = (now: boolean): void => {
+    sure = now
+    button.textContent = sure ? 'Really remove?' : 'Remove'
+    button.setAttribute('aria-label', sure ? `Really remove? ${photo.caption}` : name)
+    button.classList.toggle('danger', sure)
+  }
+  button.addEventListener('click', () => {
+    if (!sure) {
+      ask(true)
+      window.setTimeout(() => ask(false), SURE_MS)
+      return
+    }
     attempt(async () => {
       await call(`/photos/${photo.id}`, { method: 'DELETE' })
       removePhoto(photo.id)
-    }),
-  )
+      find('board').focus()
+    })
+  })
   return button
 }
-
-const upload = find<HTMLFormElement>('upload')
-const progress = find<HTMLProgressElement>('progress')
-
-async function uploadThroughApp(file: File, caption: string): Promise<Photo> {
-  const form = new FormData()
-  form.set('caption', caption)
-  form.set('file', file)
-  return send<Photo>('/api/photos', form, showProgress, true)
-}
-
-/** The file goes from the browser to S3; the app only gives the permission and checks what arrived. */
-async function uploadToS3(file: File, caption: string): Promise<Photo> {
-  const grant = await call<{ url: string; fields: Record<string, string>; key: string }>('/uploads', {
-    method: 'POST',
-    json: { contentType: file.type, size: file.size },
-  })
-  const form = new FormData()
-  for (const [name, value] of Object.entries(grant.fields)) form.set(name, value)
-  form.set('file', file)
-  await send(grant.url, form, showProgress, false)
-  return call<Photo>('/uploads/complete', { method: 'POST', json: { key: grant.key, caption } })
-}
-
-function showProgress(part: number): void {
-  progress.value = part
-}
-
-upload.addEventListener('submit', (event) => {
-  event.preventDefault()
-  attempt(async () => {
-    const data = new FormData(upload)
-    const button = upload.querySelector('button') as HTMLButtonElement
-    progress.hidden = false
-    progress.value = 0
-    button.disabled = true
-    try {
-      const caption = String(data.get('caption'))
-      const file = data.get('file') as File
-      showPhoto(data.get('direct') ? await uploadToS3(file, caption) : await uploadThroughApp(file, caption))
-      upload.reset()
-    } finally {
-      progress.hidden = true
-      button.disabled = false
-    }
-  })
-})
 
 more.addEventListener('click', () => attempt(() => loadPhotos(next ?? undefined)))

@@ -1,5 +1,6 @@
-/** The workers of every host as tiles, a dot for each answer, the counters, and what an admin can do. */
-import { call, onAnswer } from './api.ts'
+/** The workers of every host as tiles, and what an admin can do to them. */
+import { call } from './api.ts'
+import { paint } from './answers.ts'
 import { attempt, find, make } from './elements.ts'
 import type { User } from './session.ts'
 
@@ -10,16 +11,11 @@ interface Slot {
   restarts: number
   replacements: number
   pid?: number
-  generation?: number
-  uptime?: number
   requestsPerSecond?: number
-  p99?: number
   connections?: { active: number; idle: number }
-  loopDelay?: number
   utilization?: number
   cpu?: number
   memory?: number
-  memoryLimit?: number
 }
 interface Launcher {
   id: string
@@ -30,56 +26,21 @@ interface Launcher {
   warnings: string[]
 }
 
-const DOTS = 60
-const hues = new Map<string, number>()
-const dots = find('dots')
+const MAX_WORKERS = 16
+const LOOK_MS = 1_000
+const STATES: Record<string, string> = { gone: 'coming back', closing: 'draining' }
+
 const box = find('launchers')
+/** What is on the page, by launcher and by slot: changed in place, so that a click or the focus never meets a node that is gone. */
+const sections = new Map<string, Section>()
 let admin = false
-let answers = 0
-let failed = 0
 let timer: number | undefined
-
-/** A colour for each worker, as far from the others' as can be: the golden angle from one to the next. */
-function hue(worker: string): number {
-  let known = hues.get(worker)
-  if (known === undefined) {
-    known = Math.round((hues.size * 137.5 + 190) % 360)
-    hues.set(worker, known)
-  }
-  return known
-}
-
-function paint(element: HTMLElement, worker: string): void {
-  element.style.setProperty('--hue', String(hue(worker)))
-}
-
-onAnswer(({ worker, ok }) => {
-  answers++
-  if (!ok) failed++
-  find('answers').textContent = String(answers)
-  find('failed').textContent = String(failed)
-  find('failed').classList.toggle('bad', failed > 0)
-  const dot = make('span', { class: ok ? 'dot' : 'dot bad', title: worker || 'no answer' })
-  if (worker) paint(dot, worker)
-  dots.prepend(dot)
-  while (dots.children.length > DOTS) dots.lastChild?.remove()
-  const recent = new Set([...dots.children].map((one) => one.getAttribute('title')))
-  dots.setAttribute(
-    'aria-label',
-    `The last ${dots.children.length} answers came from ${recent.size} ${recent.size === 1 ? 'worker' : 'workers'}`,
-  )
-})
-
-export function showLive(text: string, good: boolean): void {
-  const live = find('live')
-  live.textContent = text
-  live.classList.toggle('bad', !good)
-}
 
 export function startClusterView(user: User): void {
   admin = user.roles.includes('admin')
-  find('cluster').hidden = false
+  for (const id of ['cluster', 'pulse']) find(id).hidden = false
   find('banner-form').hidden = !admin
+  find('not-admin').hidden = admin
   stopClusterView(false)
   const look = async (): Promise<void> => {
     try {
@@ -87,7 +48,7 @@ export function startClusterView(user: User): void {
     } catch {
       // It is counted; the next look follows.
     }
-    timer = window.setTimeout(() => void look(), 1_000)
+    timer = window.setTimeout(() => void look(), LOOK_MS)
   }
   void look()
 }
@@ -95,91 +56,139 @@ export function startClusterView(user: User): void {
 export function stopClusterView(hide = true): void {
   window.clearTimeout(timer)
   timer = undefined
-  if (hide) find('cluster').hidden = true
+  sections.clear()
+  box.replaceChildren()
+  if (hide) for (const id of ['cluster', 'pulse']) find(id).hidden = true
 }
 
 function draw(launchers: Launcher[]): void {
-  const focused = document.activeElement?.getAttribute('data-key')
-  box.replaceChildren(...launchers.toSorted((a, b) => (a.host + a.pid < b.host + b.pid ? -1 : 1)).map(drawLauncher))
-  if (focused) box.querySelector<HTMLElement>(`[data-key="${focused}"]`)?.focus()
-}
-
-function drawLauncher(launcher: Launcher): HTMLElement {
-  const title = make('h3', {}, launcher.host, ' ', make('small', {}, `launcher ${launcher.pid}`))
-  const section = make('section', { class: 'launcher' }, title)
-  if (admin) {
-    const { length } = launcher.slots
-    section.append(
-      make(
-        'div',
-        { class: 'actions' },
-        action(launcher, 'Reload all', 'reload', { do: 'reload' }),
-        action(launcher, 'Add a worker', 'more', { do: 'scale', to: Math.min(16, length + 1) }),
-        action(launcher, 'Remove one', 'less', { do: 'scale', to: Math.max(1, length - 1) }),
-      ),
-    )
+  const ids = new Set(launchers.map(({ id }) => id))
+  for (const [id, section] of sections)
+    if (!ids.has(id)) {
+      section.element.remove()
+      sections.delete(id)
+    }
+  for (const launcher of launchers.toSorted((a, b) => (a.host + a.pid < b.host + b.pid ? -1 : 1))) {
+    let section = sections.get(launcher.id)
+    if (!section) {
+      section = makeSection(launcher)
+      sections.set(launcher.id, section)
+      box.append(section.element)
+    }
+    section.update(launcher)
   }
-  for (const warning of launcher.warnings) section.append(make('p', { class: 'bad' }, warning))
-  section.append(make('ul', { class: 'tiles' }, ...launcher.slots.map((slot) => drawTile(launcher, slot))))
-  return section
 }
 
-function drawTile(launcher: Launcher, slot: Slot): HTMLElement {
-  const worker = `${launcher.host}/${slot.pid}`
-  const tile = make('li', { class: `tile ${slot.state}` })
-  if (slot.pid) paint(tile, worker)
-  const { connections } = slot
-  const rows: [string, string][] = [
-    ['requests/s', text(slot.requestsPerSecond)],
-    ['CPU', slot.cpu === undefined ? '–' : `${Math.round(slot.cpu * 100)} %`],
-    ['memory', slot.memory === undefined ? '–' : `${Math.round(slot.memory / 1_048_576)} MB`],
-    ['loop in use', slot.utilization === undefined ? '–' : `${Math.round(slot.utilization * 100)} %`],
-    ['sockets', connections ? String(connections.active + connections.idle) : '–'],
-    ['restarts', String(slot.restarts)],
-  ]
-  tile.append(
-    make(
-      'h4',
-      {},
-      make('span', { class: 'dot', 'aria-hidden': 'true' }),
-      `pid ${slot.pid ?? '–'}`,
-      ' ',
-      make('span', { class: 'state' }, slot.role === 'web' ? slot.state : `${slot.role}, ${slot.state}`),
-    ),
-    make('dl', {}, ...rows.map(([name, value]) => make('div', {}, make('dt', {}, name), make('dd', {}, value)))),
-  )
-  if (admin && slot.pid)
-    tile.append(
+interface Section {
+  element: HTMLElement
+  update(launcher: Launcher): void
+}
+
+function makeSection(first: Launcher): Section {
+  let { length } = first.slots
+  const size = make('small')
+  const warnings = make('div', { class: 'bad' })
+  const tiles = make('ul', { class: 'tiles' })
+  const bySlot = new Map<number, Tile>()
+  const { id, host } = first
+  const where = `on ${host}`
+  const element = make('section', {}, make('h3', {}, host, ' ', size))
+  if (admin)
+    element.append(
       make(
         'div',
         { class: 'actions' },
-        action(
-          launcher,
-          'Replace',
-          `restart-${slot.slot}`,
-          { do: 'restart', slot: slot.slot },
-          `Replace worker ${slot.pid}`,
+        button('Reload all', `Reload all workers ${where}`, () => order(id, { do: 'reload' })),
+        button('Add one', `Add one worker ${where}`, () =>
+          order(id, { do: 'scale', to: Math.min(MAX_WORKERS, length + 1) }),
         ),
-        action(launcher, 'Kill', `kill-${slot.slot}`, { do: 'kill', slot: slot.slot }, `Kill worker ${slot.pid}`),
+        button('Remove one', `Remove one worker ${where}`, () =>
+          order(id, { do: 'scale', to: Math.max(1, length - 1) }),
+        ),
       ),
     )
-  return tile
+  element.append(warnings, tiles)
+  return {
+    element,
+    update({ slots, pid, warnings: now }) {
+      length = slots.length
+      size.textContent = `${length} ${length === 1 ? 'worker' : 'workers'}, launcher ${pid}`
+      warnings.textContent = now.join(' ')
+      for (const [slot, tile] of bySlot)
+        if (!slots.some((one) => one.slot === slot)) {
+          tile.element.remove()
+          bySlot.delete(slot)
+        }
+      for (const slot of slots) {
+        let tile = bySlot.get(slot.slot)
+        if (!tile) {
+          tile = makeTile(id, host, slot.slot)
+          bySlot.set(slot.slot, tile)
+          tiles.append(tile.element)
+        }
+        tile.update(slot)
+      }
+    },
+  }
 }
 
-function action(launcher: Launcher, label: string, key: string, what: object, name = label): HTMLButtonElement {
-  const button = make(
-    'button',
-    { type: 'button', class: 'quiet', 'data-key': `${launcher.id}-${key}`, 'aria-label': name },
-    label,
-  )
-  button.addEventListener('click', () =>
-    attempt(async () => {
-      await call('/cluster', { method: 'POST', json: { launcher: launcher.id, ...what } })
-    }),
-  )
-  return button
+interface Tile {
+  element: HTMLElement
+  update(slot: Slot): void
 }
 
-function text(value: number | undefined): string {
-  return value === undefined ? '–' : String(value)
+const ROWS: readonly [string, (slot: Slot) => string][] = [
+  ['Requests/s', ({ requestsPerSecond }) => String(requestsPerSecond ?? '–')],
+  ['CPU', ({ cpu }) => percent(cpu)],
+  ['Memory', ({ memory }) => (memory === undefined ? '–' : `${Math.round(memory / 1_048_576)} MB`)],
+  ['Event loop', ({ utilization }) => percent(utilization)],
+  ['Sockets', ({ connections }) => (connections ? String(connections.active + connections.idle) : '–')],
+  ['Restarts', ({ restarts, replacements }) => String(restarts + replacements)],
+]
+
+function makeTile(launcher: string, host: string, slot: number): Tile {
+  const pidOf = make('span')
+  const state = make('span', { class: 'state' })
+  const values = ROWS.map(([name]) => ({ term: make('dt', {}, name), value: make('dd') }))
+  const element = make(
+    'li',
+    { class: 'tile' },
+    make('h4', {}, make('span', { class: 'dot', 'aria-hidden': 'true' }), pidOf, state),
+    make('dl', {}, ...values.map(({ term, value }) => make('div', {}, term, value))),
+  )
+  const replace = button('Replace', '', () => order(launcher, { do: 'restart', slot }))
+  const kill = button('Kill', '', () => order(launcher, { do: 'kill', slot }))
+  kill.classList.add('danger')
+  if (admin) element.append(make('div', { class: 'actions' }, replace, kill))
+  return {
+    element,
+    update(now) {
+      element.className = `tile ${now.state}`
+      if (now.pid) paint(element, `${host}/${now.pid}`)
+      pidOf.textContent = now.pid ? `${now.pid}` : '–'
+      const says = STATES[now.state] ?? now.state
+      state.textContent = now.role === 'web' ? says : `${now.role}, ${says}`
+      for (const [i, [, read]] of ROWS.entries()) (values[i] as { value: HTMLElement }).value.textContent = read(now)
+      replace.setAttribute('aria-label', `Replace worker ${now.pid ?? ''}`)
+      kill.setAttribute('aria-label', `Kill worker ${now.pid ?? ''}`)
+      // Not `disabled`, which would take the focus away from who works by keyboard.
+      for (const one of [replace, kill]) one.setAttribute('aria-disabled', String(!now.pid))
+    },
+  }
+}
+
+async function order(launcher: string, what: object): Promise<void> {
+  await call('/cluster', { method: 'POST', json: { launcher, ...what } })
+}
+
+function button(label: string, name: string, act: () => Promise<void>): HTMLButtonElement {
+  const element = make('button', { type: 'button', class: 'quiet', 'aria-label': name }, label)
+  element.addEventListener('click', () => {
+    if (element.getAttribute('aria-disabled') !== 'true') attempt(act)
+  })
+  return element
+}
+
+function percent(part: number | undefined): string {
+  return part === undefined ? '–' : `${Math.round(part * 100)} %`
 }

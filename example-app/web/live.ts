@@ -1,7 +1,7 @@
 /** The live connection: websocket only, to whichever worker it meets; what it missed it gets when it is back. */
 import { type RealtimeClient, createRealtimeClient } from '@fastify-scale/realtime/client'
 import { type Photo, loadPhotos, removePhoto, showPhoto } from './board.ts'
-import { showLive } from './cluster-view.ts'
+import { showLive } from './answers.ts'
 import { find } from './elements.ts'
 import { getToken } from './session.ts'
 
@@ -10,7 +10,7 @@ interface Events {
   removed: (photo: { id: string }) => void
   banner: (text: string) => void
   present: (names: string[]) => void
-  worker: (pid: number) => void
+  worker: (pid: number, host: string) => void
 }
 
 let socket: RealtimeClient<Events, Record<string, never>> | undefined
@@ -32,8 +32,8 @@ export async function connect(onEnded: () => void): Promise<void> {
   socket.on('present', (names) => {
     find('present').textContent = names.length > 0 ? `Here now: ${names.join(', ')}` : ''
   })
-  socket.on('worker', (pid) => showLive(`worker ${pid}`, true))
-  socket.on('disconnect', () => showLive('reconnecting', false))
+  socket.on('worker', (pid, host) => showLive(`${host}/${pid}`))
+  socket.on('disconnect', () => showLive(undefined))
   // Messages were lost for good (history trimmed, Redis emptied): what is shown is loaded anew.
   socket.onResync(() => void loadPhotos().catch(() => undefined))
   socket.onEnded(onEnded)

@@ -4,6 +4,7 @@ import { startClusterView, stopClusterView } from './cluster-view.ts'
 import { attempt, find } from './elements.ts'
 import { connect, disconnect, showBanner } from './live.ts'
 import { type User, enter, forget, leave, resume } from './session.ts'
+import './upload.ts'
 
 const login = find<HTMLFormElement>('login')
 const bannerForm = find<HTMLFormElement>('banner-form')
@@ -11,7 +12,8 @@ const bannerForm = find<HTMLFormElement>('banner-form')
 async function welcome(user: User): Promise<void> {
   find('enter').hidden = true
   find('who').hidden = false
-  find('name').textContent = user.roles.includes('admin') ? `${user.name} (admin)` : user.name
+  find('name').textContent = user.name
+  find('role').hidden = !user.roles.includes('admin')
   setUser(user)
   startClusterView(user)
   await connect(() => {

@@ -1,3 +1,4 @@
+import { hostname } from 'node:os'
 import scaleRealtime from '@fastify-scale/realtime'
 import fp from 'fastify-plugin'
 
@@ -7,5 +8,5 @@ export default fp(async (app) => {
     authorizeRoom: ({ room }) => room === 'board:main',
     rooms: { 'board:*': { history: 500, ttl: '2m' } },
   })
-  app.io.on('connection', (socket) => socket.emit('worker', process.pid))
+  app.io.on('connection', (socket) => socket.emit('worker', process.pid, hostname()))
 })

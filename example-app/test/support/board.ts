@@ -1,11 +1,13 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { type Services, startServices } from '@fastify-scale/dev-services'
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 export const launcherCommand = here('../../node_modules/@fastify-scale/cluster/dist/cli.js')
+const storageCommand = here('../../node_modules/@fastify-scale/storage/dist/cli.js')
 export const appModule = here('../../dist/app.js')
 
 /** The photo board under the launcher, with real services, as a test uses it. */
@@ -23,7 +25,19 @@ export function startBoardServices(): Promise<Services> {
 
 /** The environment of the application. */
 export function boardEnv(services: Services): NodeJS.ProcessEnv {
-  return { ...process.env, ...services.env, JWT_SECRET: randomBytes(48).toString('base64') }
+  return {
+    ...process.env,
+    ...services.env,
+    ADMIN_NAMES: 'admin',
+    SIGNUP_LIMIT: '1000',
+    JWT_SECRET: randomBytes(48).toString('base64'),
+  }
+}
+
+/** Lets browsers read public objects, and upload from a page of this origin: what start.mjs does with its own bucket. */
+export async function openBucket(env: NodeJS.ProcessEnv, origin: string): Promise<void> {
+  for (const args of [['public-read'], ['cors', origin]])
+    await promisify(execFile)(process.execPath, [storageCommand, ...args], { env })
 }
 
 /** Starts the launcher on a free port; resolves when it prints the address. */

@@ -51,10 +51,12 @@ export interface Tokens {
   expiresIn: number
 }
 
+export const PASSWORD = 'correct horse battery'
+
 export async function signUp(base: string, name: string): Promise<Tokens> {
   const answer = await call<Tokens & { message?: string }>(`${base}/api/signup`, {
     method: 'POST',
-    json: { name, password: 'correct horse battery' },
+    json: { name, password: PASSWORD },
   })
   if (answer.status !== 201) throw new Error(`sign-up: ${answer.status} ${JSON.stringify(answer.body)}`)
   return answer.body
