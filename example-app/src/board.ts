@@ -24,11 +24,16 @@ export async function invalidateLists(app: FastifyInstance): Promise<void> {
   }
 }
 
-/** Shows a photo on every open page. A page that misses it loads the list again when it is back. */
-export async function showPhoto(app: FastifyInstance, photo: Photo): Promise<void> {
-  await app.realtime
-    .publish(BOARD, 'photo', photo)
-    .catch((error: Error) =>
-      app.log.warn({ photo: photo.id, reason: error.message }, 'open pages were not told of a photo'),
-    )
+/**
+ * Shows a photo on every open page. False where that was not acknowledged (Redis away): those pages show it when they load
+ * the list again.
+ */
+export async function showPhoto(app: FastifyInstance, photo: Photo): Promise<boolean> {
+  try {
+    await app.realtime.publish(BOARD, 'photo', photo)
+    return true
+  } catch (error) {
+    app.log.warn({ photo: photo.id, reason: (error as Error).message }, 'open pages were not told of a photo')
+    return false
+  }
 }

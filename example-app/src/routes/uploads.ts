@@ -1,5 +1,5 @@
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox'
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { invalidateLists, showPhoto } from '../board.ts'
 import { type Photo, addPhoto } from '../db/photos.ts'
 import { Caption, PhotoSchema } from './photos.ts'
@@ -11,9 +11,10 @@ const IMAGES = {
 
 /** Adding a photo: through the app as a form, or straight from the browser to S3. Only its URL stays here. */
 const uploads: FastifyPluginAsyncTypebox = async (app) => {
-  async function added(photo: Photo): Promise<Photo> {
+  /** Answers when no list is stale any more; `x-live` tells whether open pages were told at once. */
+  async function added(photo: Photo, reply: FastifyReply): Promise<Photo> {
     await invalidateLists(app)
-    await showPhoto(app, photo)
+    reply.header('x-live', (await showPhoto(app, photo)) ? 'told' : 'missed')
     return photo
   }
 
@@ -33,7 +34,7 @@ const uploads: FastifyPluginAsyncTypebox = async (app) => {
         persist: async ({ url }, fields) => saved.push(await save(request, url, fields.get('caption') ?? '')),
       })
       reply.code(201)
-      return added(saved[0] as Photo)
+      return added(saved[0] as Photo, reply)
     },
   )
 
@@ -80,7 +81,7 @@ const uploads: FastifyPluginAsyncTypebox = async (app) => {
         persist: async ({ url }: { url: string }) => saved.push(await save(request, url, caption)),
       })
       reply.code(201)
-      return added(saved[0] as Photo)
+      return added(saved[0] as Photo, reply)
     },
   )
 }
