@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { request } from 'node:http'
+import { connect as connectHttp2 } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { connect } from 'node:net'
 import { createChannel } from '@fastify-scale/kit'
@@ -28,6 +29,7 @@ async function start(options: ScaleClusterOptions = {}): Promise<FastifyInstance
   app.get('/broken', async () => {
     throw new Error('broken')
   })
+  app.get('/401', { onRequest: async (_, reply) => reply.code(401).send('no') }, async () => 'never')
   app.route({ method: ['POST', 'PUT'], url: '/both', handler: async () => 'both' })
   await app.ready()
   return app
@@ -49,10 +51,13 @@ async function scrape(app: FastifyInstance): Promise<string> {
 describe('requests', () => {
   it('are counted by method, route pattern and class of status', async () => {
     const app = await start()
-    for (const url of ['/users/1', '/users/2', '/early', '/broken', '/nowhere/1', '/nowhere/2']) await app.inject(url)
-    await app.inject({ method: 'POST', url: '/both' })
-    await app.inject({ method: 'PUT', url: '/both' })
-    await app.inject({ method: 'PUT', url: '/both' })
+    const base = await app.listen({ port: 0, host: '127.0.0.1' })
+    const ask = async (path: string, method = 'GET'): Promise<string> => (await fetch(base + path, { method })).text()
+    for (const url of ['/users/1', '/users/2', '/early', '/broken', '/nowhere/1', '/nowhere/2', '/401']) await ask(url)
+    await ask('/both', 'POST')
+    await ask('/both', 'PUT')
+    await ask('/both', 'PUT')
+    await waitFor(async () => (await scrape(app)).includes('status="4xx"'))
     const text = await scrape(app)
     const count = (method: string, route: string, status: string): number | undefined =>
       valueOf(text, `http_requests_total{method="${method}",route="${route}",status="${status}"}`)
@@ -60,12 +65,35 @@ describe('requests', () => {
     expect(count('GET', '/early', '2xx')).toBe(1)
     expect(count('GET', '/broken', '5xx')).toBe(1)
     expect(count('GET', '(not found)', '4xx')).toBe(2)
+    // Also what a hook answers before the handler.
+    expect(count('GET', '/401', '4xx')).toBe(1)
     expect(count('POST', '/both', '2xx')).toBe(1)
     expect(count('PUT', '/both', '2xx')).toBe(2)
     const series = 'method="GET",route="/users/:id",status="2xx"'
     expect(valueOf(text, `http_request_duration_seconds_bucket{le="+Inf",${series}}`)).toBe(2)
     expect(valueOf(text, `http_request_duration_seconds_count{${series}}`)).toBe(2)
     expect(valueOf(text, `http_request_duration_seconds_sum{${series}}`)).toBeGreaterThan(0)
+  })
+
+  it('are counted over HTTP/2, and only those of the own server', async () => {
+    const app = Fastify({ http2: true }) as unknown as FastifyInstance
+    apps.push(app)
+    await app.register(scaleCluster, { mount: '/-' })
+    app.get('/two', async () => 'two')
+    const other = await start()
+    const url = await app.listen({ port: 0, host: '127.0.0.1' })
+    await (await fetch(`${await other.listen({ port: 0, host: '127.0.0.1' })}/early`)).text()
+    const session = connectHttp2(url)
+    const stream = session.request({ ':path': '/two' })
+    stream.resume()
+    await once(stream, 'end')
+    session.close()
+    const text = await waitFor(async () => {
+      const page = await scrape(app)
+      return page.includes('/two') && page
+    })
+    expect(valueOf(text, 'http_requests_total{method="GET",route="/two",status="2xx"}')).toBe(1)
+    expect(text).not.toContain('/early')
   })
 
   it('never make more series than a scrape can bear', () => {

@@ -1,8 +1,9 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import { countConnections } from './connections.ts'
 import { countEvents } from './events.ts'
-import { createHttpRecorder, type RouteKey } from './http.ts'
+import { createHttpRecorder } from './http.ts'
 import { watchProcess } from './process.ts'
+import { recordResponses } from './responses.ts'
 import { isSnapshot, type MetricSnapshot, type MetricSource } from './snapshot.ts'
 
 /** What one worker measures. */
@@ -39,13 +40,7 @@ export function measureWorker(app: FastifyInstance, slot: number, onError: (erro
   const events = countEvents()
   const sources: MetricSource[] = []
 
-  app.addHook(
-    'onResponse',
-    function scaleMetricsOnResponse(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
-      recorder.record(request.routeOptions.config as RouteKey, request.method, reply.statusCode, reply.elapsedTime)
-      done()
-    },
-  )
+  const stopRecording = recordResponses(app, recorder)
 
   async function read(source: MetricSource): Promise<MetricSnapshot[]> {
     try {
@@ -84,6 +79,7 @@ export function measureWorker(app: FastifyInstance, slot: number, onError: (erro
     },
     add: (source) => void sources.push(source),
     stop() {
+      stopRecording()
       process.stop()
       events.stop()
     },
