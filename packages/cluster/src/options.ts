@@ -1,6 +1,7 @@
-import { checkKnown, type Duration, parseDuration, parseInteger, show } from '@fastify-scale/kit'
+import { checkKnown, type Duration, parseDuration, parseInteger, parseSize, show, type Size } from '@fastify-scale/kit'
 import { type AdminAddress, parseAdminAddress } from './health/admin.ts'
 import { ClusterOptionError } from './errors.ts'
+import type { RedLineRules } from './primary/red-lines.ts'
 import { defaultWorkers } from './limits/limits.ts'
 
 /** Options of `startCluster()` and, in kebab-case, of `fastify-scale start`. */
@@ -32,6 +33,16 @@ export interface StartClusterOptions {
   drainTimeout?: Duration
   /** A worker whose event loop does not answer for this long is replaced. 0 turns that off. Default `'10s'`. */
   hangTimeout?: Duration
+  /**
+   * Lines that the cluster should not be past for long. `cpu` and `memory`: shares of what the machine or the container
+   * grants, 0.75 and 0.85. `after`: for how long, `'30s'`. They are reported; past that of memory the biggest worker is
+   * replaced, without losing a request.
+   */
+  redLines?: { cpu?: number; memory?: number; after?: Duration }
+  /** A worker with more resident memory than this for longer than `redLines.after` is replaced. Default: none. */
+  maxMemory?: Size
+  /** Answers 503 with Retry-After while a worker's event loop can't keep up. Default false. */
+  shed?: boolean
   /** Level of the workers' logs, where the app's own options do not say. Default `'info'`. */
   logLevel?: string
   /** Log each request and its answer. Default false: that costs more than a small handler. */
@@ -64,6 +75,8 @@ export interface ResolvedOptions {
   startTimeout: number
   drainTimeout: number
   hangTimeout: number
+  redLines: RedLineRules
+  shed: boolean
   logLevel: string
   requestLog: boolean
   admin: AdminAddress | undefined
@@ -95,6 +108,9 @@ const KNOWN = [
   'startTimeout',
   'drainTimeout',
   'hangTimeout',
+  'redLines',
+  'maxMemory',
+  'shed',
   'logLevel',
   'requestLog',
   'admin',
@@ -129,6 +145,8 @@ export function resolveOptions(options: StartClusterOptions, cores: () => number
     startTimeout: parseDuration(options.startTimeout ?? '30s', { name: 'startTimeout', fail }),
     drainTimeout: parseDuration(options.drainTimeout ?? '30s', { name: 'drainTimeout', fail }),
     hangTimeout: parseDuration(options.hangTimeout ?? '10s', { name: 'hangTimeout', min: 0, fail }),
+    redLines: resolveRedLines(options),
+    shed: options.shed ?? false,
     logLevel,
     requestLog: options.requestLog ?? false,
     admin: options.admin === undefined ? undefined : parseAdminAddress(options.admin),
@@ -137,6 +155,24 @@ export function resolveOptions(options: StartClusterOptions, cores: () => number
     env: options.env ?? {},
     cwd: options.cwd ?? process.env.PWD ?? process.cwd(),
     runtimeDir: options.runtimeDir,
+  }
+}
+
+function resolveRedLines({ redLines = {}, maxMemory }: StartClusterOptions): RedLineRules {
+  checkKnown(redLines, ['cpu', 'memory', 'after'], "option 'redLines'", fail)
+  const share = (name: 'cpu' | 'memory', fallback: number): number => {
+    const value = redLines[name] ?? fallback
+    if (typeof value !== 'number' || !(value > 0 && value <= 1))
+      throw fail(
+        `option 'redLines.${name}' must be a share above 0 and up to 1, such as ${fallback}, but is ${show(value)}`,
+      )
+    return value
+  }
+  return {
+    cpu: share('cpu', 0.75),
+    memory: share('memory', 0.85),
+    maxMemory: maxMemory === undefined ? undefined : parseSize(maxMemory, { name: 'maxMemory', min: 1_048_576, fail }),
+    after: parseDuration(redLines.after ?? '30s', { name: 'redLines.after', fail }),
   }
 }
 

@@ -4,8 +4,11 @@ import { runtimeDir, socketPath } from './control/runtime-dir.ts'
 import { type Handler, startControlServer } from './control/server.ts'
 import { resolveOptions, type StartClusterOptions } from './options.ts'
 import { nameOf, resolveApp } from './primary/app-path.ts'
+import { startGovernor } from './primary/governor.ts'
 import { preparePrimary } from './primary/primary.ts'
+import { startSdNotify } from './primary/sd-notify.ts'
 import type { ReloadResult } from './primary/types.ts'
+import { readLimits } from './limits/limits.ts'
 import { narrate } from './narrate.ts'
 import { createReport } from './report.ts'
 import { startServices } from './services.ts'
@@ -67,12 +70,23 @@ export async function startCluster(given: StartClusterOptions): Promise<RunningC
     })
     cleanups.push(() => primary.stop())
     primary.events.on('line', lines.push)
+    cleanups.push(startSdNotify(primary, report.warn).stop)
+    const governor = startGovernor({
+      primary,
+      range: options.workers,
+      redLines: options.redLines,
+      warn: report.warn,
+      info: report.info,
+    })
+    cleanups.push(governor.stop)
     const services = await startServices(primary, {
       admin: options.admin,
+      warnings: governor.warnings,
       onError: (error, what) => report.error(`${what}: ${error instanceof Error ? error.message : String(error)}`),
     })
     cleanups.push(services.close)
     narrate.events(report, primary)
+    warnOfMemory(options.workers.max, report.warn)
     await start()
 
     let stopping: Promise<void> | undefined
@@ -93,4 +107,16 @@ export async function startCluster(given: StartClusterOptions): Promise<RunningC
     await cleanUp()
     throw error
   }
+}
+
+/** Resident memory in bytes of a worker with a small app. */
+const SMALL_WORKER = 64 * 1_048_576
+
+function warnOfMemory(workers: number, warn: (message: string) => void): void {
+  const { memory } = readLimits()
+  if (workers * SMALL_WORKER <= memory * 0.85) return
+  const fit = Math.max(1, Math.floor((memory * 0.85) / SMALL_WORKER))
+  warn(
+    `${workers} workers need ${Math.round((workers * SMALL_WORKER) / 1_048_576)} MB at the least, of ${Math.round(memory / 1_048_576)} MB granted: ${fit} would fit`,
+  )
 }

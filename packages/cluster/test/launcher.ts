@@ -65,6 +65,8 @@ export interface Launcher {
   status(): Promise<LauncherStatus>
   /** Ends it with SIGTERM where it still runs; resolves with its exit code. */
   stop(signal?: NodeJS.Signals): Promise<number | null>
+  /** Resolves with its exit code when it has ended. */
+  readonly ended: Promise<number | null>
 }
 
 /** Starts a launcher and waits until all its workers are ready. */
@@ -136,6 +138,7 @@ export async function startLauncher(
     said: (pattern) => output.out.split('\n').filter((line) => line.includes('"launcher"') && pattern.test(line)),
     cli: (command, ...rest) => cli([command as string, ...rest, '--name', name, '--runtime-dir', runtime.dir]),
     ask: (order, argument) => askLauncher(join(runtime.dir, `${name}.sock`), order, argument),
+    ended,
     status: async () => (await launcher.ask('status')) as LauncherStatus,
     async stop(signal = 'SIGTERM') {
       if (child.exitCode === null && child.signalCode === null) child.kill(signal)

@@ -18,6 +18,11 @@ export const start: CliCommand = {
     'start-timeout': { type: 'string' },
     'drain-timeout': { type: 'string' },
     'hang-timeout': { type: 'string' },
+    'max-memory': { type: 'string' },
+    'red-cpu': { type: 'string' },
+    'red-memory': { type: 'string' },
+    'red-after': { type: 'string' },
+    shed: { type: 'boolean' },
     'log-level': { type: 'string' },
     'request-log': { type: 'boolean' },
     'runtime-dir': { type: 'string' },
@@ -33,6 +38,11 @@ export const start: CliCommand = {
     'start-timeout': 'for the app to become ready; default 30s',
     'drain-timeout': 'for a worker to finish what it has; default 30s',
     'hang-timeout': 'replace a worker whose event loop does not answer; default 10s, 0 never',
+    'max-memory': 'replace a worker that has more than this, such as 512MB',
+    'red-cpu': 'warn past this percentage of the cores granted; default 75',
+    'red-memory': 'warn, and replace the biggest worker, past this percentage; default 85',
+    'red-after': 'for how long a red line must be crossed; default 30s',
+    shed: "answer 503 while a worker's event loop can't keep up",
     'log-level': 'trace, debug, info (default), warn, error, fatal, silent',
     'request-log': 'log each request',
     'runtime-dir': 'directory of the control socket',
@@ -64,8 +74,20 @@ function optionsOf(app: string, values: Values): StartClusterOptions {
     startTimeout: text(values, 'start-timeout'),
     drainTimeout: text(values, 'drain-timeout'),
     hangTimeout: values['hang-timeout'] === '0' ? 0 : text(values, 'hang-timeout'),
+    maxMemory: text(values, 'max-memory'),
+    redLines: {
+      cpu: percentage(values, 'red-cpu'),
+      memory: percentage(values, 'red-memory'),
+      after: text(values, 'red-after'),
+    },
+    shed: values['shed'] === true,
     logLevel: text(values, 'log-level'),
     requestLog: values['request-log'] === true,
     runtimeDir: text(values, 'runtime-dir'),
   }
+}
+
+function percentage(values: Values, name: string): number | undefined {
+  const value = integer(values, name)
+  return value === undefined ? undefined : value / 100
 }

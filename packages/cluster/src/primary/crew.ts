@@ -11,7 +11,7 @@ import { forkWorker, type WorkerProcess } from './worker-process.ts'
 
 export interface CrewOptions {
   /** What all workers have in common; `app` and `cwd` are resolved anew for each fork. */
-  spec(): Pick<WorkerSpec, 'app' | 'name' | 'startTimeout' | 'logLevel' | 'requestLog'> & { cwd: string }
+  spec(): Pick<WorkerSpec, 'app' | 'name' | 'startTimeout' | 'logLevel' | 'requestLog' | 'shed'> & { cwd: string }
   execArgv: readonly string[]
   env: Record<string, string>
   startTimeout: number

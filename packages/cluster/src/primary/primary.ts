@@ -76,6 +76,7 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
       startTimeout: options.startTimeout,
       logLevel: options.logLevel,
       requestLog: options.requestLog,
+      shed: options.shed,
     }),
     execArgv: options.execArgv,
     env: options.env,

@@ -16,6 +16,9 @@ import { takeSpec } from './spec.ts'
 /** ms between two tries of readiness checks that fail. */
 const RETRY = 250
 
+/** When a worker sheds load: answers would come too late to be of use. */
+const SHED = { maxEventLoopDelay: 1_000, maxEventLoopUtilization: 0.98, sampleInterval: 500, retryAfter: 5 }
+
 /** What a worker has so far; messages of the primary may come at any time. */
 interface WorkerState {
   app?: FastifyInstance
@@ -48,6 +51,7 @@ async function main(channel: WorkerChannel): Promise<void> {
       state.connections = trackConnections(instance.server)
       // An app that registers it itself adds its own options to this one.
       void instance.register(scaleCluster)
+      if (spec.shed) void instance.register(import('@fastify/under-pressure'), SHED)
     },
   })
   state.app = app

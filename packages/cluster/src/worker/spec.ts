@@ -14,6 +14,8 @@ export interface WorkerSpec {
   logLevel: string
   /** Log a line when a request comes in and when it is answered. */
   requestLog: boolean
+  /** Answer 503 while the event loop can't keep up. */
+  shed: boolean
 }
 
 const VARIABLE = 'FASTIFY_SCALE_WORKER'

@@ -2,6 +2,7 @@
 // server does to a request is counted. A request that has no answer within $HANG ms (default 5,000) is a hang.
 //   node client.mjs <mode> <port> <requests> <connections> [maxMs]
 // TARGET: another path than that of the mode.
+// UNTIL: ms since 1970 at which it stops.
 // modes: think (kept-alive connections, a pause before each request), busy (kept-alive, no pause), one (a connection for
 // each request), post (bodies), slow (a handler of 50 ms), websocket (echo over upgraded connections)
 import { Agent, request } from 'node:http'

@@ -1,0 +1,76 @@
+import { freemem, totalmem } from 'node:os'
+import { readLimits } from '../limits/limits.ts'
+import type { WorkerRange } from '../options.ts'
+import { createCpuMeter, sampleProcess } from '../proc/sampler.ts'
+import { createAutoscaler } from './autoscale.ts'
+import { createRedLines, type RedLineRules, type Usage } from './red-lines.ts'
+import type { Primary } from './types.ts'
+
+export interface GovernorOptions {
+  primary: Primary
+  range: WorkerRange
+  redLines: RedLineRules
+  warn(message: string): void
+  info(message: string): void
+}
+
+/** Looks at the cluster once a second: how many workers it should have, and whether a red line is crossed. */
+export interface Governor {
+  /** What is past a red line now. */
+  warnings(): string[]
+  stop(): void
+}
+
+const INTERVAL = 1_000
+
+export function startGovernor({ primary, range, redLines, warn, info }: GovernorOptions): Governor {
+  const limits = readLimits()
+  const lines = createRedLines(redLines, limits)
+  const scaler = range.max > range.min ? createAutoscaler(range) : undefined
+  const meter = createCpuMeter()
+  let warnings: string[] = []
+  let busy = false
+
+  function measure(): Usage {
+    const workers = new Map<number, number>()
+    let cpu = meter.look(process.pid) ?? 0
+    let resident = process.memoryUsage.rss()
+    for (const { id, pid, state } of primary.workers()) {
+      cpu += meter.look(pid) ?? 0
+      const rss = sampleProcess(pid)?.rss ?? 0
+      resident += rss
+      if (state === 'ready') workers.set(id, rss)
+    }
+    // On a machine that is shared, what others use is gone as well.
+    const used = limits.contained ? resident : totalmem() - freemem()
+    return { cpu, memory: used / limits.memory, workers }
+  }
+
+  async function act(): Promise<void> {
+    const { warnings: now, changes, replace } = lines.look(measure())
+    warnings = now
+    for (const { crossed, message } of changes) (crossed ? warn : info)(crossed ? message : `well again: ${message}`)
+    const slot = primary.slots.find(({ worker }) => worker?.id === replace && replace !== undefined)
+    if (slot) {
+      warn(`worker ${slot.slot} is replaced to give its memory back`)
+      await primary.restart(slot.slot)
+    }
+    if (!scaler || primary.reloading) return
+    const serving = primary.slots.flatMap(({ worker }) =>
+      worker?.state === 'ready' && worker.beat ? [worker.beat.elu] : [],
+    )
+    // While some are still coming up, what the others do says little.
+    if (serving.length < primary.slots.length) return
+    const wanted = scaler.look(serving)
+    if (wanted !== primary.slots.length) await primary.scale(wanted)
+  }
+
+  const timer = setInterval(() => {
+    if (busy || primary.state !== 'running') return
+    busy = true
+    act()
+      .catch((error: Error) => warn(error.message))
+      .finally(() => (busy = false))
+  }, INTERVAL)
+  return { warnings: () => warnings, stop: () => clearInterval(timer) }
+}
