@@ -1,0 +1,146 @@
+import { describe, expect, it } from 'vitest'
+import { Tracker } from '../src/client/tracker.ts'
+import { FollowedRoom } from '../src/gap.ts'
+import { type Entry, type Known, type Reading, parseLive } from '../src/history-store.ts'
+
+/** Reproducible randomness (mulberry32). */
+function createRandom(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let t = Math.imul(state ^ (state >>> 15), 1 | state)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+/** A room's log as Redis has it, without Redis: what a real server can't be made to lose at will. */
+class Log {
+  epoch = 'a'
+  entries: Entry[] = []
+  head = 0
+  readonly history: number
+  constructor(history: number) {
+    this.history = history
+  }
+  add(): Entry {
+    const entry = { seq: ++this.head, payload: String(this.head) }
+    this.entries.push(entry)
+    if (this.entries.length > this.history) this.entries.shift()
+    return entry
+  }
+  lose(): void {
+    this.epoch = String.fromCharCode(this.epoch.charCodeAt(0) + 1)
+    this.entries = []
+    this.head = 0
+  }
+  read(after: number, known: Known | undefined): Reading {
+    const from = known && known.epoch !== this.epoch ? 0 : after
+    return {
+      epoch: this.epoch,
+      head: this.head,
+      entries: after < 0 ? [] : this.entries.filter(({ seq }) => seq > from).slice(0, 7),
+    }
+  }
+}
+
+describe('a followed room', () => {
+  it('delivers in order and once, or says that it can not, whatever is lost, late, doubled or failing', async () => {
+    const seeds = Array.from({ length: 300 }, (_, i) => i + 1)
+    await Promise.all(seeds.map(run))
+
+    async function run(seed: number): Promise<void> {
+      const random = createRandom(seed)
+      const log = new Log(20)
+      const seen: string[] = []
+      let at = { epoch: '', seq: 0 }
+      const room = new FollowedRoom({
+        async read(after, known) {
+          for (let i = 0; i < random() * 4; i++) await Promise.resolve()
+          if (random() < 0.2) throw new Error('broken')
+          const reading = log.read(after, known)
+          // The answer takes its time, and more may happen meanwhile.
+          for (let i = 0; i < random() * 6; i++) await Promise.resolve()
+          return reading
+        },
+        deliver(epoch, { seq }) {
+          seen.push(`${epoch}${seq}`)
+          expect([epoch, seq], `seed ${seed}: ${seen.join(' ')}`).toEqual([at.epoch, at.seq + 1])
+          at = { epoch, seq }
+        },
+        resync(epoch, seq) {
+          seen.push(`resync ${epoch}${seq}`)
+          at = { epoch, seq }
+        },
+      })
+      await room.fill()
+      at = { ...(room.known as Known) }
+      const late: (() => void)[] = []
+      for (let step = 0; step < 60; step++) {
+        if (random() < 0.02) log.lose()
+        const { epoch } = log
+        const entry = log.add()
+        const come = (): void => room.onMessage(epoch, entry)
+        const fate = random()
+        if (fate < 0.5) come()
+        else if (fate < 0.6) [come, come].forEach((one) => one())
+        else if (fate < 0.8) late.push(come)
+        if (random() < 0.3) late.splice(Math.floor(random() * late.length), 1)[0]?.()
+        for (let i = 0; i < random() * 5; i++) await Promise.resolve()
+      }
+      for (const come of late) come()
+      // The end of what was lost shows at the next look.
+      await room.fill()
+      expect(room.known, `seed ${seed}`).toEqual({ epoch: log.epoch, seq: log.head })
+      expect(at, `seed ${seed}`).toEqual(room.known)
+      room.close()
+    }
+  })
+
+  it('keeps the last messages for those who come back, and nothing that is not complete', async () => {
+    const log = new Log(500)
+    const room = new FollowedRoom({
+      read: async (after, known) => log.read(after, known),
+      deliver: () => {},
+      resync: () => {},
+    })
+    await room.fill()
+    for (let i = 0; i < 150; i++) room.onMessage('a', log.add())
+    expect(room.since('a', 150)).toEqual([])
+    expect(room.since('a', 100)?.map(({ seq }) => seq)).toEqual(Array.from({ length: 50 }, (_, i) => 101 + i))
+    expect(room.since('a', 50)).toHaveLength(100)
+    expect(room.since('a', 49)).toBeUndefined()
+    expect(room.since('a', 151)).toBeUndefined()
+    expect(room.since('b', 150)).toBeUndefined()
+    room.close()
+  })
+})
+
+describe('a client', () => {
+  it('tells what is new from what it had, what is missing and what can not be had', () => {
+    const tracker = new Tracker()
+    const at = (seq: number, epoch = 'a') => tracker.accept({ $rt: 1, room: 'r', epoch, seq })
+    expect(at(5)).toBe('deliver')
+    expect([at(5), at(4), at(6), at(6), at(8), at(7), at(8)]).toEqual([
+      'drop',
+      'drop',
+      'deliver',
+      'drop',
+      'gap',
+      'deliver',
+      'deliver',
+    ])
+    expect(at(1, 'b')).toBe('resync')
+    expect(at(2, 'b')).toBe('deliver')
+    tracker.advance('r', 'b', 1)
+    expect(tracker.position('r')).toEqual({ epoch: 'b', seq: 2 })
+    tracker.forget('r')
+    expect(tracker.position('r')).toBeUndefined()
+  })
+})
+
+it('reads messages as they were published, and nothing else', () => {
+  expect(parseLive('epoch 7 ["n","a b"]')).toEqual({ epoch: 'epoch', entry: { seq: 7, payload: '["n","a b"]' } })
+  for (const text of ['', ' ', 'epoch', 'epoch 7', 'epoch x []', ' 7 []', 'epoch 1.5 []'])
+    expect(parseLive(text)).toBeUndefined()
+})
