@@ -26,18 +26,19 @@ export async function putStream(
   stop: AbortController,
 ): Promise<{ etag: string }> {
   const { signal } = stop
-  let watchdog: NodeJS.Timeout | undefined
-  const waitingForS3 = (): void => {
-    clearTimeout(watchdog)
-    watchdog = setTimeout(() => stop.abort(timeout()), deps.requestTimeout)
-  }
+  let waitingForClient = false
+  const watchdog = setTimeout(() => {
+    if (waitingForClient) watchdog.refresh()
+    else stop.abort(timeout())
+  }, deps.requestTimeout)
   const body = new Readable({
     highWaterMark: 256 * 1_024,
     read() {
-      clearTimeout(watchdog)
+      waitingForClient = true
       next().then(
         (chunk) => {
-          waitingForS3()
+          waitingForClient = false
+          watchdog.refresh()
           body.push(chunk)
         },
         (error: unknown) => stop.abort(error),
@@ -52,7 +53,6 @@ export async function putStream(
   try {
     signal.throwIfAborted()
     trace.touched = true
-    waitingForS3()
     const aborted = new Promise<never>((_resolve, reject) => {
       sent.signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
     })

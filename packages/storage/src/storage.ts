@@ -107,6 +107,7 @@ export function createStorage(options: ResolvedOptions, log: StorageLog): Storag
       if (!request.raw.complete) stop.abort(new ClientAbortedError('the client went away before the upload was whole'))
     }
     request.raw.once('close', onClose)
+    const patience = createPatience({ idleTimeout, minRate, signal: stop.signal })
     let release: (() => void) | undefined
     const freeSlot = (): void => {
       release?.()
@@ -117,7 +118,6 @@ export function createStorage(options: ResolvedOptions, log: StorageLog): Storag
       if (closing) throw withRetryAfter(new ClosingError('the server is closing, try again'), 1)
       if (request.raw.destroyed) onClose()
       release = await slots.take(stop.signal)
-      const patience = createPatience({ idleTimeout, minRate, signal: stop.signal })
       const source = sourceOf(request, { ...plan, part: callOptions.part }, patience)
       const files = await uploadAll(
         deps,
@@ -139,6 +139,7 @@ export function createStorage(options: ResolvedOptions, log: StorageLog): Storag
       throw error instanceof S3Error ? translate(error, 'upload', uploadLog) : error
     } finally {
       freeSlot()
+      patience.stop()
       request.raw.off('close', onClose)
     }
   }

@@ -1,8 +1,11 @@
-import { UploadPartCommand } from '@aws-sdk/client-s3'
+import { PutObjectCommand, UploadPartCommand } from '@aws-sdk/client-s3'
 import { faultProxy, waitFor } from '@fastify-scale/dev-services'
 import type { FastifyInstance } from 'fastify'
 import { describe, expect, test } from 'vitest'
+import { copyObject } from '../src/copy.ts'
 import type { DirectUpload, StoredFile } from '../src/index.ts'
+import { resolveOptions } from '../src/options.ts'
+import { createStorage } from '../src/storage.ts'
 import { CDN, PDF, filePart, form, png, sha256, useS3 } from './helpers.ts'
 
 const s3 = useS3()
@@ -269,6 +272,23 @@ describe('a large direct upload', () => {
     await expect(app.storage.createDirectMultipart({ size: 2_000, maxBytes: 1_000 })).rejects.toMatchObject({
       statusCode: 413,
     })
+    expect(await s3.uploads()).toEqual([])
+  })
+})
+
+describe('a copy of more than S3 copies at once', () => {
+  test('is made in parts, and is the one that was looked at', async () => {
+    const engine = createStorage(resolveOptions(s3.options()), { warn() {}, error() {} })
+    s3.later(() => engine.destroy())
+    const data = png(12 * MB)
+    const { ETag: etag = '' } = await s3.s3.send(new PutObjectCommand({ Bucket: s3.bucket, Key: 'from', Body: data }))
+    const params = { Bucket: s3.bucket, Key: 'to', ContentType: 'image/png' }
+    const limits = { single: MB, part: 5 * MB }
+    const copied = await copyObject(engine.deps, { key: 'from', etag, size: data.length }, params, limits)
+    expect(copied.etag).toContain('-3')
+    expect(sha256(await s3.body('to'))).toBe(sha256(data))
+    const gone = copyObject(engine.deps, { key: 'nothing', etag, size: data.length }, params, limits)
+    await expect(gone).rejects.toMatchObject({ name: 'S3Error', missing: true })
     expect(await s3.uploads()).toEqual([])
   })
 })

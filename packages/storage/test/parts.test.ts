@@ -1,5 +1,5 @@
 import { PassThrough } from 'node:stream'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { isOwnKey, makeKey, parsePending, uuidv7 } from '../src/keys.ts'
 import { createMeter, showBytes } from '../src/meter.ts'
 import { type ScaleStorageOptions, resolveOptions } from '../src/options.ts'
@@ -153,28 +153,33 @@ describe('the meter', () => {
 
 describe('patience', () => {
   test('counts only the time waited for the client, and is paid back in bytes', async () => {
-    let now = 0
-    const patience = createPatience({
-      idleTimeout: 1_000,
-      minRate: 1_000,
-      signal: new AbortController().signal,
-      now: () => now,
-    })
-    const waitFor = async (ms: number): Promise<void> => {
-      let done: (() => void) | undefined
-      const waiting = patience.wait(new Promise<void>((resolve) => (done = resolve)))
-      now += ms
-      done?.()
-      await waiting
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+    try {
+      const patience = createPatience({ idleTimeout: 1_000, minRate: 1_000, signal: new AbortController().signal })
+      const wait = async (ms: number): Promise<void> => {
+        let done: (() => void) | undefined
+        const waiting = patience.wait(new Promise<void>((resolve) => (done = resolve)))
+        await vi.advanceTimersByTimeAsync(ms)
+        done?.()
+        await waiting
+      }
+      await wait(900)
+      // S3's time, not the client's.
+      await vi.advanceTimersByTimeAsync(60_000)
+      patience.sent(500)
+      await wait(500)
+      // 900 - 500 + 500 of 1,000 ms are used up.
+      let failure: unknown
+      patience.wait(new Promise(() => {})).catch((error: unknown) => (failure = error))
+      await vi.advanceTimersByTimeAsync(95)
+      expect(failure).toBeUndefined()
+      await vi.advanceTimersByTimeAsync(10)
+      expect(failure).toMatchObject({ code: 'SCALE_STORAGE_CLIENT_TIMEOUT' })
+      patience.stop()
+      expect(vi.getTimerCount()).toBe(0)
+    } finally {
+      vi.useRealTimers()
     }
-    await waitFor(900)
-    now += 60_000
-    patience.sent(500)
-    await waitFor(500)
-    // 900 - 500 + 500 of 1,000 ms are used up: what is left passes in real time.
-    const start = performance.now()
-    await expect(patience.wait(new Promise(() => {}))).rejects.toMatchObject({ code: 'SCALE_STORAGE_CLIENT_TIMEOUT' })
-    expect(performance.now() - start).toBeLessThan(800)
   })
 
   test('ends with the signal, with its reason', async () => {

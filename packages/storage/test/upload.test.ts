@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { StoredFile } from '../src/index.ts'
+import { type StoredFile, uploadFailed, uploadStored } from '../src/index.ts'
 import { CDN, PDF, filePart, form, png, sha256, useS3 } from './helpers.ts'
 
 const s3 = useS3()
@@ -135,5 +135,66 @@ describe('delete', () => {
     await app.storage.delete(file.url)
     await app.storage.delete(file.key)
     expect(await s3.keys()).toEqual([])
+  })
+})
+
+describe('what is seen of an upload', () => {
+  test('its progress, and messages on the channels', async () => {
+    const seen: unknown[] = []
+    const stops = [
+      uploadStored.subscribe(({ size, contentType }) => seen.push({ size, contentType })),
+      uploadFailed.subscribe(({ code }) => seen.push({ code })),
+    ]
+    const progress: number[] = []
+    const app = await s3.app({ maxBytes: 200_000 }, (app) => {
+      app.post('/', async (request) =>
+        app.storage.upload(request, { onProgress: ({ loaded }) => void progress.push(loaded) }),
+      )
+    })
+    await app.inject({ method: 'POST', url: '/', ...form(filePart(png(150_000))) })
+    expect(progress.at(-1)).toBe(150_000)
+    expect(progress).toEqual(progress.toSorted((a, b) => a - b))
+    await app.inject({ method: 'POST', url: '/', ...form(filePart(png(200_001))) })
+    for (const stop of stops) stop()
+    expect(seen).toEqual([{ size: 150_000, contentType: 'image/png' }, { code: 'SCALE_STORAGE_TOO_LARGE' }])
+  })
+
+  test('SVG and HTML are served as a download, under their own types', async () => {
+    const app = await s3.app({}, (app) => {
+      app.post('/', async (request) => app.storage.upload(request))
+    })
+    for (const [text, contentType] of [
+      ['<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>', 'image/svg+xml'],
+      ['<!doctype html><script>alert(1)</script>', 'text/html'],
+    ] as const) {
+      const response = await app.inject({ method: 'POST', url: '/', ...form(filePart(Buffer.from(text))) })
+      const { key } = response.json<StoredFile>()
+      expect(await s3.head(key)).toMatchObject({ ContentType: contentType, ContentDisposition: 'attachment' })
+    }
+  })
+
+  test('a callback of the caller that throws is the answer, and nothing is left', async () => {
+    const app = await s3.app({}, (app) => {
+      app.post('/', async (request) =>
+        app.storage.upload(request, {
+          onProgress: () => {
+            throw Object.assign(new Error('no'), { statusCode: 418 })
+          },
+        }),
+      )
+    })
+    expect((await app.inject({ method: 'POST', url: '/', ...form(filePart(png(100))) })).statusCode).toBe(418)
+    expect(await s3.keys()).toEqual([])
+  })
+
+  test('the second time for one request is refused', async () => {
+    const app = await s3.app({}, (app) => {
+      app.post('/', async (request) => {
+        await app.storage.upload(request)
+        return app.storage.upload(request)
+      })
+    })
+    const response = await app.inject({ method: 'POST', url: '/', ...form(filePart(png(100))) })
+    expect(response.json()).toMatchObject({ code: 'SCALE_STORAGE_BODY_CONSUMED' })
   })
 })
