@@ -1,4 +1,5 @@
 import { TokenExpiredError, TokenInvalidError } from './errors.ts'
+import { freezeParsed } from './json.ts'
 import type { VerifiedClaims } from './user.ts'
 
 /** What a token must say to be accepted. */
@@ -24,8 +25,7 @@ export interface TokenProfile {
 const TEXT_CLAIMS = ['jti', 'sid', 'scope', 'client_id'] as const
 
 /**
- * Checks the claims of a token whose signature is good (RFC 7519, 4.1; RFC 9068, 4) and returns them frozen, through and
- * through, with null prototypes.
+ * Checks the claims of a token whose signature is good (RFC 7519, 4.1; RFC 9068, 4) and returns them frozen.
  *
  * @param now s since 1970
  * @throws SCALE_AUTH_TOKEN_EXPIRED where it is only too old, SCALE_AUTH_TOKEN_INVALID else
@@ -51,7 +51,7 @@ export function checkClaims(claims: Record<string, unknown>, profile: TokenProfi
   if (exp - iat > profile.maxLifetime) throw new TokenInvalidError('it lives longer than allowed')
   if (iat > now + profile.clockTolerance) throw new TokenInvalidError('it is from the future')
   checkTime(exp, nbf, profile.clockTolerance, now)
-  return freeze(claims) as VerifiedClaims
+  return freezeParsed(claims) as VerifiedClaims
 }
 
 /** The part that must be looked at on each use, also of a token that was verified before. */
@@ -81,13 +81,4 @@ function isAudience(aud: unknown, { audience: accepted, audienceLists }: TokenPr
     aud.every((one) => typeof one === 'string') &&
     (aud as string[]).some((one) => accepted.includes(one))
   )
-}
-
-/** Depth is bounded by the parser. */
-function freeze(value: unknown): unknown {
-  if (typeof value !== 'object' || value === null) return value
-  if (Array.isArray(value)) return Object.freeze(value.map(freeze))
-  const copy = Object.create(null) as Record<string, unknown>
-  for (const name of Object.keys(value)) copy[name] = freeze((value as Record<string, unknown>)[name])
-  return Object.freeze(copy)
 }

@@ -9,55 +9,60 @@ const MAX_DEPTH = 16
  */
 export function parseStrictObject(bytes: Buffer): Record<string, unknown> | undefined {
   if (!isUtf8(bytes)) return undefined
-  const text = bytes.toString('utf8')
   let value: unknown
   try {
-    value = JSON.parse(text)
+    value = JSON.parse(bytes.toString('utf8'))
   } catch {
     return undefined
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined
-  return hasCleanNames(text) ? (value as Record<string, unknown>) : undefined
+  // A name that was there twice is one name, with two colons.
+  return countNames(value, 1) === countColons(bytes) ? (value as Record<string, unknown>) : undefined
+}
+
+/** How many names parsed JSON has; NaN where a name or the depth is not allowed. */
+function countNames(value: object, depth: number): number {
+  if (depth > MAX_DEPTH) return Number.NaN
+  let count = 0
+  if (Array.isArray(value)) {
+    for (const item of value as unknown[])
+      if (typeof item === 'object' && item !== null) count += countNames(item, depth + 1)
+    return count
+  }
+  for (const name of Object.keys(value)) {
+    if (name === '__proto__') return Number.NaN
+    count++
+    const item = (value as Record<string, unknown>)[name]
+    if (typeof item === 'object' && item !== null) count += countNames(item, depth + 1)
+  }
+  return count
+}
+
+/**
+ * Freezes what the parser made, in place and through and through, and takes the prototypes away: nothing that is not in
+ * the JSON can be read from it.
+ */
+export function freezeParsed<T extends object>(value: T): T {
+  const items: unknown[] = Array.isArray(value) ? value : Object.values(Object.setPrototypeOf(value, null) as object)
+  for (const item of items) if (typeof item === 'object' && item !== null) freezeParsed(item)
+  return Object.freeze(value)
 }
 
 const QUOTE = 0x22
-const BACKSLASH = 0x5c
 const COLON = 0x3a
-const OPEN_OBJECT = 0x7b
-const CLOSE_OBJECT = 0x7d
-const OPEN_ARRAY = 0x5b
-const CLOSE_ARRAY = 0x5d
+const BACKSLASH = 0x5c
 
-/** Walks text that is known to be JSON, and collects the names of each object. */
-function hasCleanNames(text: string): boolean {
-  const levels: string[][] = []
-  for (let i = 0; i < text.length; i++) {
-    const char = text.charCodeAt(i)
-    if (char === OPEN_OBJECT || char === OPEN_ARRAY) {
-      if (levels.push([]) > MAX_DEPTH) return false
-    } else if (char === CLOSE_OBJECT || char === CLOSE_ARRAY) {
-      levels.pop()
-    } else if (char === QUOTE) {
-      const start = i
-      let escaped = false
-      for (i++; text.charCodeAt(i) !== QUOTE; i++) {
-        if (text.charCodeAt(i) !== BACKSLASH) continue
-        escaped = true
-        i++
-      }
-      let next = i + 1
-      while (isSpace(text.charCodeAt(next))) next++
-      if (text.charCodeAt(next) !== COLON) continue
-      const name = escaped ? (JSON.parse(text.slice(start, i + 1)) as string) : text.slice(start + 1, i)
-      const names = levels[levels.length - 1] as string[]
-      // A token has some ten names; a Set costs more than it saves until there are many.
-      if (name === '__proto__' || names.length >= 256 || names.includes(name)) return false
-      names.push(name)
-    }
+/** The colons outside of strings, one for each name, in what is known to be JSON. */
+function countColons(bytes: Buffer): number {
+  let count = 0
+  let inString = false
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i]
+    if (inString) {
+      if (byte === BACKSLASH) i++
+      else if (byte === QUOTE) inString = false
+    } else if (byte === QUOTE) inString = true
+    else if (byte === COLON) count++
   }
-  return true
-}
-
-function isSpace(char: number): boolean {
-  return char === 0x20 || char === 0x0a || char === 0x0d || char === 0x09
+  return count
 }

@@ -1,4 +1,12 @@
-import { type KeyObject, constants, createHmac, createVerify, timingSafeEqual, verify as verifyOnce } from 'node:crypto'
+import {
+  type KeyObject,
+  type VerifyKeyObjectInput,
+  constants,
+  createHmac,
+  createVerify,
+  timingSafeEqual,
+  verify,
+} from 'node:crypto'
 
 /** The algorithms that a key can be fixed to (RFC 7518, 3.1; RFC 8037). */
 export const ALGORITHMS = ['RS256', 'PS256', 'ES256', 'EdDSA', 'HS256'] as const
@@ -8,7 +16,7 @@ export function isAlgorithm(value: unknown): value is Algorithm {
   return (ALGORITHMS as readonly unknown[]).includes(value)
 }
 
-/** Checks a signature over the token's input. */
+/** Checks a signature over the token's input, which is ASCII. */
 export type SignatureCheck = (input: string, signature: Buffer) => boolean
 
 /** Prepares the check for one key with the one algorithm that it is for; the token's own `alg` has no say in it. */
@@ -17,25 +25,24 @@ export function createSignatureCheck(algorithm: Algorithm, key: KeyObject): Sign
     case 'HS256':
       return (input, signature) =>
         signature.length === 32 && timingSafeEqual(createHmac('sha256', key).update(input).digest(), signature)
-    case 'RS256': {
-      const length = modulusBytes(key)
-      return (input, signature) =>
-        signature.length === length && createVerify('sha256').update(input).verify(key, signature)
-    }
+    case 'RS256':
+      return hashed({ key, padding: constants.RSA_PKCS1_PADDING }, modulusBytes(key))
     case 'PS256': {
-      const length = modulusBytes(key)
-      const options = { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST }
-      return (input, signature) =>
-        signature.length === length && createVerify('sha256').update(input).verify(options, signature)
+      // RFC 7518, 3.5: the salt is as long as the hash.
+      const saltLength = constants.RSA_PSS_SALTLEN_DIGEST
+      return hashed({ key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength }, modulusBytes(key))
     }
-    case 'ES256': {
-      const options = { key, dsaEncoding: 'ieee-p1363' } as const
-      return (input, signature) =>
-        signature.length === 64 && createVerify('sha256').update(input).verify(options, signature)
-    }
+    case 'ES256':
+      return hashed({ key, dsaEncoding: 'ieee-p1363' }, 64)
     case 'EdDSA':
-      return (input, signature) => signature.length === 64 && verifyOnce(null, Buffer.from(input), key, signature)
+      return (input, signature) => signature.length === 64 && verify(null, Buffer.from(input, 'latin1'), key, signature)
   }
+}
+
+/** A signature of another length is none, whatever OpenSSL would make of it. */
+function hashed(options: VerifyKeyObjectInput, length: number): SignatureCheck {
+  return (input, signature) =>
+    signature.length === length && createVerify('sha256').update(input).verify(options, signature)
 }
 
 function modulusBytes(key: KeyObject): number {

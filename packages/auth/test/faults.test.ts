@@ -11,7 +11,7 @@ const STREAM = 'auth:1:revocations'
 
 let redis: RedisServer
 let admin: Redis
-let services: ServiceProcess[] = []
+const services: ServiceProcess[] = []
 
 beforeEach(async () => {
   redis = await startRedis()
