@@ -97,6 +97,36 @@ describe('a followed room', () => {
     }
   })
 
+  it('reads what is missing as soon as a number shows it, and again where more came during the reading', async () => {
+    const log = new Log(50)
+    const seen: number[] = []
+    let readings = 0
+    let answer = (): void => undefined
+    const room = new FollowedRoom({
+      async read(after, known) {
+        readings++
+        const reading = log.read(after, known)
+        if (readings > 1) await new Promise<void>((resolve) => (answer = resolve))
+        return reading
+      },
+      deliver: (_epoch, { seq }) => seen.push(seq),
+      resync: () => seen.push(-1),
+    })
+    await room.fill()
+    log.add()
+    room.onMessage('a', log.add())
+    expect([seen, readings]).toEqual([[], 2])
+    // Asked for after the reading was taken, and before it came: that one can't have this message.
+    log.add()
+    const filled = room.fill()
+    answer()
+    await new Promise((resolve) => setImmediate(resolve))
+    answer()
+    await filled
+    expect(seen).toEqual([1, 2, 3])
+    room.close()
+  })
+
   it('keeps the last messages for those who come back, and nothing that is not complete', async () => {
     const log = new Log(500)
     const room = new FollowedRoom({

@@ -7,8 +7,8 @@ describe('history rooms', () => {
   const redis = useRedis()
   let count = 0
 
-  async function startTwo(rooms = { 'board:*': { history: 500, ttl: '1m' } }) {
-    const options = { redis: redis.url, rooms, prefix: `test-${process.pid}-${++count}:`, checkInterval: '1s' }
+  async function startTwo(rooms = { 'board:*': { history: 500, ttl: '1m' } }, checkInterval = '1h') {
+    const options = { redis: redis.url, rooms, prefix: `test-${process.pid}-${++count}:`, checkInterval }
     const [one, two] = await Promise.all([startApp(options), startApp(options)])
     return { one, two, prefix: options.prefix }
   }
@@ -119,7 +119,7 @@ describe('history rooms', () => {
   })
 
   it('notice within seconds a subscription that was lost without a sign', async () => {
-    const { one, two, prefix } = await startTwo()
+    const { one, two, prefix } = await startTwo(undefined, '300ms')
     const client = await connect(one.url)
     const got = collect<number>(client, 'n')
     await client.join('board:1')
@@ -130,7 +130,7 @@ describe('history rooms', () => {
     const key = `${prefix}v1:{board:1}`
     await control.xadd(`${key}:log`, '2-0', 'm', JSON.stringify(['n', 2]))
     await control.hset(`${key}:meta`, 'seq', 2)
-    await waitFor(() => got.length === 2, { timeout: 25_000 })
+    await waitFor(() => got.length === 2, { timeout: 5_000 })
     expect(got).toEqual([1, 2])
   })
 
