@@ -1,4 +1,4 @@
-import { describe, expect, test, vi } from 'vitest'
+import { describe, expect, type Mock, test, vi } from 'vitest'
 import { createAutoscaler } from '../src/primary/autoscale.ts'
 import { createDispatcher } from '../src/primary/dispatcher.ts'
 import { createRedLines } from '../src/primary/red-lines.ts'
@@ -6,7 +6,7 @@ import { BREAKER_FAILURES, createRespawnPolicy } from '../src/primary/respawn.ts
 import { createWatchdog } from '../src/primary/watchdog.ts'
 
 describe('the dispatcher', () => {
-  const connection = (name: string): { name: string; close: ReturnType<typeof vi.fn> } => ({ name, close: vi.fn() })
+  const connection = (name: string): { name: string; close: Mock<() => void> } => ({ name, close: vi.fn<() => void>() })
   function worker(id: number): { id: number; got: string[]; alive: boolean; take(handle: object): boolean } {
     const self = {
       id,
@@ -115,7 +115,7 @@ describe('the watchdog', () => {
   test('finds who is silent, and nobody when it was stopped itself', () => {
     let time = 0
     const worker = { state: 'ready', heardAt: 0 }
-    const hung = vi.fn(() => (worker.heardAt = Number.POSITIVE_INFINITY))
+    const hung = vi.fn<() => void>(() => (worker.heardAt = Number.POSITIVE_INFINITY))
     const { look, interval } = createWatchdog(
       2_000,
       () => [worker],
@@ -128,13 +128,14 @@ describe('the watchdog', () => {
     time += 60_000
     look()
     expect(hung).not.toHaveBeenCalled()
-    for (let end = time + 2_500; time <= end; time += interval) look()
+    const end = time + 2_500
+    for (; time <= end; time += interval) look()
     expect(hung).toHaveBeenCalledTimes(1)
   })
 
   test('leaves those alone that start or drain', () => {
     let time = 0
-    const hung = vi.fn()
+    const hung = vi.fn<() => void>()
     const { look, interval } = createWatchdog(
       2_000,
       () => [

@@ -154,7 +154,8 @@ export function createCrew(options: CrewOptions): Crew {
     worker.readyAt = Date.now()
     worker.waitingFor = undefined
     policy.succeeded()
-    if (options.mode === 'given')
+    // Where workers accept for themselves they still take over what others kept alive.
+    if (options.mode !== 'cluster')
       dispatcher.add({ id: worker.id, take: (handle, idle) => worker.send({ t: 'conn', idle }, handle) })
     settle.get(worker)?.up()
     events.emit('ready', worker)
@@ -241,7 +242,7 @@ export function createCrew(options: CrewOptions): Crew {
     // Before the order: what is sent after it would come too late.
     dispatcher.remove(worker.id)
     events.emit('drain', worker)
-    worker.send({ t: 'drain', handOver, budget: drainTimeout })
+    worker.send({ t: 'drain', handOver: handOver && options.mode !== 'cluster', budget: drainTimeout })
     let killed = false
     const timer = setTimeout(() => {
       killed = true

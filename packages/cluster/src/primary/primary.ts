@@ -10,7 +10,7 @@ import { acceptUnsupported, openListener, urlsOf } from './listener.ts'
 import { replaceSlots } from './reload.ts'
 import { createRespawnPolicy } from './respawn.ts'
 import { createSafeEmitter } from './safe-emitter.ts'
-import { createSlot, type Slot } from './slot.ts'
+import { createSlot, processesOf, type Slot } from './slot.ts'
 import { systemdSockets } from './systemd.ts'
 import type { Counters, Primary, PrimaryEvents, ReloadProgress, ReloadResult } from './types.ts'
 import { createWatchdog } from './watchdog.ts'
@@ -139,13 +139,15 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
     await Promise.all(
       removed.flatMap((slot) => {
         clearTimeout(slot.respawn)
-        return [slot.current, slot.next].map((worker) => worker && crew.drain(worker, true))
+        return processesOf(slot).map((worker) => crew.drain(worker, true))
       }),
     )
   }
 
+  const isStopping = (): boolean => state === 'stopping'
+
   function refuseWhileStopping(): void {
-    if (state === 'stopping') throw new StoppingError(`${options.name} is stopping`)
+    if (isStopping()) throw new StoppingError(`${options.name} is stopping`)
   }
 
   async function replace(which: readonly Slot[]): Promise<ReloadResult> {
@@ -158,6 +160,8 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
         events.emit('progress', progress)
       },
     })
+    // What stopping interrupts has not failed.
+    if (isStopping()) return { ...result, ok: false, reason: `${options.name} is stopping` }
     counters[result.ok ? 'reloads' : 'failedReloads'] += 1
     events.emit('reload', result)
     return result

@@ -59,7 +59,7 @@ export async function replaceSlots(slots: readonly Slot[], options: ReloadOption
     }
     return { ok: true, ...sum, ms: Math.round(performance.now() - began) }
   } catch (error) {
-    await Promise.all(slots.map(({ next }) => next && crew.end(next)))
+    await Promise.all(slots.flatMap(({ next }) => (next ? [crew.end(next)] : [])))
     // One that died meanwhile left its slot to the replacement.
     for (const slot of slots) if (!slot.current) crew.revive(slot, 0)
     return { ok: false, reason: (error as Error).message, ...sum, ms: Math.round(performance.now() - began) }
