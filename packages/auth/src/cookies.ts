@@ -1,3 +1,5 @@
+import { AuthArgumentError } from './errors.ts'
+
 /** How the cookies are called and where they go. */
 export interface CookieSettings {
   /** Name of the access token's cookie; `__Host-` ties it to this host, https and the whole path. */
@@ -9,13 +11,25 @@ export interface CookieSettings {
   sameSite: 'Strict' | 'Lax' | 'None'
 }
 
-/** The value of `Set-Cookie` (RFC 6265bis, 4.1). Names and values are of our own making and need no escaping. */
+/** Browsers store no cookie whose name and value are longer together (RFC 6265bis, 5.6), and say nothing. */
+const MAX_COOKIE_BYTES = 4_096
+
+/**
+ * The value of `Set-Cookie` (RFC 6265bis, 4.1). Names and values are of our own making and need no escaping.
+ *
+ * @throws SCALE_AUTH_ARGUMENT where no browser would store it
+ */
 export function serializeCookie(
   name: string,
   value: string,
   attributes: { path: string; sameSite: CookieSettings['sameSite']; maxAge: number },
 ): string {
   const { path, sameSite, maxAge } = attributes
+  const size = name.length + value.length
+  if (size > MAX_COOKIE_BYTES)
+    throw new AuthArgumentError(
+      `the cookie '${name}' would have ${size} bytes and no browser stores more than ${MAX_COOKIE_BYTES}: put less into the claims`,
+    )
   return `${name}=${value}; Path=${path}; Max-Age=${maxAge}; HttpOnly; Secure; SameSite=${sameSite}`
 }
 

@@ -7,6 +7,10 @@ let token: string
 
 beforeAll(async () => {
   app = await createService({ cookies: { origins: ['https://app.example'] } })
+  app.post('/big', async (_request, reply) => {
+    app.auth.setCookies(reply, await app.auth.login({ sub: 'u1', pad: 'x'.repeat(3_000) }))
+    return {}
+  })
   app.route({ method: ['PUT', 'PATCH'], url: '/write', onRequest: app.authenticate, handler: async () => ({}) })
   app.route({ method: ['GET', 'OPTIONS'], url: '/read', onRequest: app.authenticate, handler: async () => ({}) })
   app.post('/refresh-cookie', async (request) => ({ token: app.auth.refreshCookie(request) ?? null }))
@@ -146,6 +150,12 @@ describe('the cookies', () => {
     expect(await ask({ cookie, 'sec-fetch-site': 'cross-site' })).toEqual([403, 'SCALE_AUTH_CROSS_SITE'])
     expect(await ask({ cookie })).toEqual([403, 'SCALE_AUTH_CROSS_SITE'])
     expect((await ask({}))[0]).toBe(200)
+  })
+
+  it('that no browser would store are refused', async () => {
+    const response = await app.inject({ method: 'POST', url: '/big' })
+    expect([response.statusCode, response.json().code]).toEqual([500, 'SCALE_AUTH_ARGUMENT'])
+    expect(response.headers['set-cookie']).toBeUndefined()
   })
 
   it('need the option', async () => {
