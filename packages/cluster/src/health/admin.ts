@@ -51,7 +51,7 @@ export async function startAdminServer({ address, pages }: AdminOptions): Promis
         response.setHeader('allow', 'GET, HEAD')
         return send(response, jsonPage(405, { error: 'method not allowed' }), request.method)
       }
-      Promise.resolve()
+      void Promise.resolve()
         .then(page)
         .catch((error: Error) => jsonPage(500, { error: error.message }))
         .then((answer) => send(response, answer, request.method))

@@ -66,7 +66,7 @@ export function createMetricsCollector({ workers, own, timeout = 1_000 }: Collec
       })),
       aggregator: 'max',
     }
-    return (await merge([retired, ...current, own?.() ?? [], [flags]])).text()
+    return merge([retired, ...current, own?.() ?? [], [flags]]).text()
   }
 
   return {
