@@ -27,8 +27,8 @@ export type FromWorker =
   | { t: 'hello' }
   /** The app is loaded, readiness checks fail: `reason` names them. Sent at each try. */
   | { t: 'waiting'; reason: string }
-  /** The app is loaded and its checks pass: where shall it listen? */
-  | { t: 'where' }
+  /** The app is loaded and its checks pass: where shall it listen? `adopts`: it can be given connections. */
+  | { t: 'where'; adopts: boolean }
   /** Listening: connections may come. */
   | { t: 'ready' }
   /** The app can't be started; the process ends. */
@@ -81,7 +81,7 @@ type Shape = Record<string, 'string' | 'number' | 'boolean' | 'object'>
 const FROM_WORKER: Record<FromWorker['t'], Shape> = {
   hello: {},
   waiting: { reason: 'string' },
-  where: {},
+  where: { adopts: 'boolean' },
   ready: {},
   failed: { message: 'string' },
   took: { count: 'number' },

@@ -82,9 +82,7 @@ describe.each(versions)('on Node %s', (version) => {
 
 test('on a Node whose inside is unknown it says so, and node:cluster does the work', async () => {
   const launcher = await start({ env: { FASTIFY_SCALE_PLAIN_CLUSTER: '1' } })
-  expect(
-    launcher.said(/connections can't be handed over between workers: FASTIFY_SCALE_PLAIN_CLUSTER is set/),
-  ).toHaveLength(1)
+  expect(launcher.said(/connections can't be handed over between workers on Node v/)).toHaveLength(1)
   const load = runClient('one', launcher.port, 1_000, 10)
   expect(await launcher.ask('reload')).toMatchObject({ ok: true, moved: 0, killed: 0 })
   expect(await load).toMatchObject({ failures: 0, hangs: 0 })

@@ -16,7 +16,10 @@ export interface CrewOptions {
   env: Record<string, string>
   startTimeout: number
   drainTimeout: number
-  mode: ListenMode
+  /** Changes to `cluster` where a worker can't be given connections. */
+  mode(): ListenMode
+  /** The Node that workers run on is not what we know. */
+  onUnknownNode(): void
   listener: Listener | undefined
   /** Where workers listen in `cluster` mode. */
   address: ListenAddress
@@ -126,7 +129,7 @@ export function createCrew(options: CrewOptions): Crew {
         worker.waitingFor = message.reason
         return
       case 'where':
-        return tellWhere(worker)
+        return tellWhere(worker, message.adopts)
       case 'ready':
         return onReady(worker)
       case 'failed':
@@ -140,8 +143,10 @@ export function createCrew(options: CrewOptions): Crew {
     }
   }
 
-  function tellWhere(worker: WorkerProcess): void {
-    const { mode, listener } = options
+  function tellWhere(worker: WorkerProcess, adopts: boolean): void {
+    if (!adopts && options.mode() !== 'cluster') options.onUnknownNode()
+    const { listener } = options
+    const mode = options.mode()
     const handles = mode === 'shared' ? (listener?.handles ?? []) : []
     worker.send({ t: 'listen', mode, address: listener?.addresses[0] ?? options.address, handles: handles.length })
     for (const handle of handles) worker.send({ t: 'handle' }, handle)
@@ -155,7 +160,7 @@ export function createCrew(options: CrewOptions): Crew {
     worker.waitingFor = undefined
     policy.succeeded()
     // Where workers accept for themselves they still take over what others kept alive.
-    if (options.mode !== 'cluster')
+    if (options.mode() !== 'cluster')
       dispatcher.add({ id: worker.id, take: (handle, idle) => worker.send({ t: 'conn', idle }, handle) })
     settle.get(worker)?.up()
     events.emit('ready', worker)
@@ -242,7 +247,7 @@ export function createCrew(options: CrewOptions): Crew {
     // Before the order: what is sent after it would come too late.
     dispatcher.remove(worker.id)
     events.emit('drain', worker)
-    worker.send({ t: 'drain', handOver: handOver && options.mode !== 'cluster', budget: drainTimeout })
+    worker.send({ t: 'drain', handOver: handOver && options.mode() !== 'cluster', budget: drainTimeout })
     let killed = false
     const timer = setTimeout(() => {
       killed = true

@@ -45,10 +45,9 @@ type CreateServerHandle = (
 
 const createServerHandle = (net as unknown as { _createServerHandle?: CreateServerHandle })._createServerHandle
 
-/** Why the launcher can't accept for its workers on this Node; `undefined` where it can. */
-export function acceptUnsupported(): string | undefined {
-  if (process.env.FASTIFY_SCALE_PLAIN_CLUSTER) return 'FASTIFY_SCALE_PLAIN_CLUSTER is set'
-  return typeof createServerHandle === 'function' ? undefined : `net._createServerHandle is not in ${process.version}`
+/** Whether the launcher can accept for its workers on this Node. */
+export function canAccept(): boolean {
+  return typeof createServerHandle === 'function'
 }
 
 /** Binds all addresses, so that a port that is taken is found before any process is forked. Throws SCALE_CLUSTER_ADDRESS. */

@@ -6,7 +6,7 @@ import { resolveApp, resolveCwd } from './app-path.ts'
 import { type CrewNotices, createCrew } from './crew.ts'
 import { createDispatcher } from './dispatcher.ts'
 import { createExclusive } from './exclusive.ts'
-import { acceptUnsupported, openListener, urlsOf } from './listener.ts'
+import { canAccept, openListener, urlsOf } from './listener.ts'
 import { replaceSlots } from './reload.ts'
 import { createRespawnPolicy } from './respawn.ts'
 import { createSafeEmitter } from './safe-emitter.ts'
@@ -54,18 +54,17 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
 
   // A wrong path is found before anything is bound or forked.
   resolveApp(options.app, options.cwd)
-  const { mode, why } = chooseMode(options.balance)
-  if (why) notices.warn(`connections can't be handed over between workers: ${why}`)
-  const listener =
-    mode === 'cluster'
-      ? undefined
-      : await openListener({
-          host: options.host,
-          port: options.port,
-          path: options.path,
-          fds: systemdSockets(),
-          backlog: options.backlog,
-        })
+  let mode: ListenMode = options.balance === 'none' ? 'shared' : 'given'
+  if (!canAccept()) plainCluster()
+  const listener = canAccept()
+    ? await openListener({
+        host: options.host,
+        port: options.port,
+        path: options.path,
+        fds: systemdSockets(),
+        backlog: options.backlog,
+      })
+    : undefined
   const dispatcher = createDispatcher()
   const exclusive = createExclusive()
   const crew = createCrew({
@@ -82,7 +81,11 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
     env: options.env,
     startTimeout: options.startTimeout,
     drainTimeout: options.drainTimeout,
-    mode,
+    mode: () => mode,
+    onUnknownNode() {
+      listener?.close()
+      plainCluster()
+    },
     listener,
     address: { address: options.host, port: options.port, family: 'IPv4' },
     dispatcher,
@@ -142,6 +145,12 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
         return processesOf(slot).map((worker) => crew.drain(worker, true))
       }),
     )
+  }
+
+  /** What we know of Node's inside does not hold here: node:cluster listens and accepts as it does everywhere. */
+  function plainCluster(): void {
+    mode = 'cluster'
+    notices.warn(`connections can't be handed over between workers on Node ${process.version}`)
   }
 
   const isStopping = (): boolean => state === 'stopping'
@@ -262,12 +271,6 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
   }
 
   return { primary, start }
-}
-
-function chooseMode(balance: ResolvedOptions['balance']): { mode: ListenMode; why?: string } {
-  const why = acceptUnsupported()
-  if (why) return { mode: 'cluster', why }
-  return { mode: balance === 'none' ? 'shared' : 'given' }
 }
 
 function parseScale(to: number | string, now: number): number {

@@ -18,11 +18,10 @@ export interface MainListener {
   take(connection: NativeHandle): boolean
 }
 
-/** Why this can't be done on this Node; `undefined` where it can. */
-export function listenUnsupported(): string | undefined {
+/** Whether a server can be given its connections on this Node. */
+export function canAdopt(): boolean {
+  if (process.env.FASTIFY_SCALE_PLAIN_CLUSTER) return false
   return typeof (cluster as ClusterInternals)._getServer === 'function'
-    ? undefined
-    : `cluster._getServer is not in ${process.version}`
 }
 
 /**

@@ -4,7 +4,7 @@ import type { NativeHandle } from '../primary/listener.ts'
 import type { ToWorker } from '../protocol.ts'
 import type { WorkerChannel } from './channel.ts'
 import { createKeptAlive } from './kept-alive.ts'
-import { adoptServer, type MainListener } from './listen.ts'
+import { adoptServer, canAdopt, type MainListener } from './listen.ts'
 
 type ListenOrder = Extract<ToWorker, { t: 'listen' }>
 
@@ -34,7 +34,7 @@ export function createListening(channel: WorkerChannel): Listening {
   return {
     async start(instance) {
       const answer = new Promise<ListenOrder>((resolve) => (ordered = resolve))
-      await channel.send({ t: 'where' })
+      await channel.send({ t: 'where', adopts: canAdopt() })
       const { mode, address } = await answer
       app = instance
       keepAlive = createKeptAlive(app.server)
