@@ -1,6 +1,6 @@
 import { show } from '@fastify-scale/kit'
-import type { Engine, EngineKey } from './engine.ts'
-import { encodeEntry } from './entry.ts'
+import type { Engine, EngineKey, Looked } from './engine.ts'
+import { KIND, encodeEntry } from './entry.ts'
 import { ClosedError, OptionError, TooLargeError, UnavailableError } from './errors.ts'
 import { Filler, keepOf } from './filler.ts'
 import { type KeySpace, encodeKey } from './key.ts'
@@ -8,7 +8,7 @@ import type { Loader } from './loader.ts'
 import { expireScript } from './lua/expire.lua.ts'
 import { putScript } from './lua/put.lua.ts'
 import { type EntryOptions, type ResolvedOptions, resolveEntryOptions } from './options.ts'
-import { Reader } from './reader.ts'
+import { CORRUPT, Reader } from './reader.ts'
 import { send } from './redis-port.ts'
 import type { Packer } from './serializer.ts'
 import { settle } from './settle.ts'
@@ -189,15 +189,34 @@ export class ScaleCache {
     return new ScaleCache(this.parts, this, this.path === '' ? name : `${this.path}/${name}`)
   }
 
-  private async find(key: string, loader: Loader<unknown>, options: GetOrSetOptions = {}): Promise<unknown> {
+  private async find(key: string, loader: Loader<unknown>, options: GetOrSetOptions | undefined): Promise<unknown> {
     if (typeof loader !== 'function') throw new OptionError(`the loader must be a function, but is ${show(loader)}`)
-    return this.reader.find({
-      key: this.keyOf(key),
-      path: this.path,
-      loader,
-      times: resolveEntryOptions(options, this.parts.options.entry),
-      tags: tagsOf(this.path, options.tags),
-    })
+    const k = this.keyOf(key)
+    const { engine } = this.parts
+    const held = engine.parts.memory?.trusted ? await this.reader.remembered(k) : undefined
+    if (held) return this.reader.fromMemory(key, held)
+    let first: Looked | undefined
+    try {
+      first = await engine.look(k)
+      if (first.state === 'fresh' && first.entry?.kind === KIND.serialized && !first.entry.compressed) {
+        const value = this.reader.fromRedis(k, first.entry)
+        if (value !== CORRUPT) return value
+        first = undefined
+      }
+    } catch (error) {
+      if (!(error instanceof UnavailableError)) throw error
+    }
+    return this.reader.find(
+      {
+        key: k,
+        path: this.path,
+        loader,
+        times:
+          options === undefined ? this.parts.options.entry : resolveEntryOptions(options, this.parts.options.entry),
+        tags: tagsOf(this.path, options?.tags),
+      },
+      first,
+    )
   }
 
   private keyOf(key: string): EngineKey {

@@ -1,13 +1,13 @@
 import { corruptChannel } from './channels.ts'
 import type { LogicalClock } from './clock.ts'
-import { type Entry, HEADER_BYTES, decodeEntry, encodeEntry } from './entry.ts'
+import { type Entry, HEADER_BYTES, decodeEntry, encodeEntry, headerOf } from './entry.ts'
 import type { Epoch } from './epoch.ts'
 import type { Guard, GuardBook } from './guard.ts'
 import type { Memory } from './l1.ts'
 import { type Lease, acquireLease } from './lease.ts'
 import type { LoopTurn } from './loop-turn.ts'
 import type { Placeholder } from './placeholders.ts'
-import { type RedisPort, isOutage, send } from './redis-port.ts'
+import { type RedisPort, send } from './redis-port.ts'
 import type { Packed } from './serializer.ts'
 import type { TagIndex } from './tags.ts'
 import type { Wakes } from './wake.ts'
@@ -64,32 +64,40 @@ export class Engine {
     const { memory, port } = this.parts
     const placeholder = memory?.open(key.value)
     try {
-      const raw = await send(port, (client) => client.getBuffer(key.value)).catch((error: unknown) => {
-        // Not even a string: somebody else's.
-        if (!isOutage(error) && (error as Error).message.startsWith('WRONGTYPE')) return Buffer.alloc(0)
-        throw error
-      })
-      return raw === null ? { state: 'none' } : await this.judge(key, raw, placeholder)
+      const raw = await send(port, (client) => client.getBuffer(key.value))
+      if (raw === null) return NOTHING
+      const judged = this.judge(key, raw, placeholder)
+      return judged instanceof Promise ? await judged : judged
+    } catch (error) {
+      // Not even a string: somebody else's.
+      if (!isWrongType(error)) throw error
+      return this.corrupt(key, Buffer.alloc(0), 'not a string')
     } finally {
-      memory?.close(key.value, placeholder)
+      if (placeholder) memory?.close(key.value, placeholder)
     }
   }
 
   /** Says what an entry is good for, now; and keeps a fresh one in memory where that is allowed. */
-  async judge(key: EngineKey, raw: Buffer, placeholder?: Placeholder): Promise<Looked> {
+  judge(key: EngineKey, raw: Buffer, placeholder?: Placeholder): Looked | Promise<Looked> {
     const entry = decodeEntry(raw)
-    const seen = raw.subarray(0, HEADER_BYTES)
-    if (typeof entry === 'string') {
-      corruptChannel.publish(() => ({ key: key.name, reason: entry }))
-      return { state: 'none', seen }
-    }
+    if (typeof entry === 'string') return this.corrupt(key, raw, entry)
     const guards = this.guards(key.implicit, entry.tags)
-    const known = guards instanceof Promise ? await guards : guards
-    if (!allows(known, entry.clock, key.implicit, entry.tags)) return { state: 'none', seen }
+    return guards instanceof Promise
+      ? guards.then((known) => this.weigh(key, entry, known, placeholder))
+      : this.weigh(key, entry, guards, placeholder)
+  }
+
+  private weigh(key: EngineKey, entry: Entry, guards: readonly Guard[], placeholder: Placeholder | undefined): Looked {
+    if (!allows(guards, entry.clock, key.implicit, entry.tags)) return { state: 'none', seen: headerOf(entry) }
     const now = Date.now()
-    if (now >= entry.freshUntil) return { state: 'stale', entry, seen }
-    this.parts.memory?.keep(key.value, placeholder, entry, known, now)
+    if (now >= entry.freshUntil) return { state: 'stale', entry, seen: headerOf(entry) }
+    if (placeholder) this.parts.memory?.keep(key.value, placeholder, entry, guards, now)
     return { state: 'fresh', entry }
+  }
+
+  private corrupt(key: EngineKey, raw: Buffer, reason: string): Looked {
+    corruptChannel.publish(() => ({ key: key.name, reason }))
+    return { state: 'none', seen: raw.subarray(0, HEADER_BYTES) }
   }
 
   /** Asks for the right to load. What it needs from Redis beside the lease is read before it resolves. */
@@ -97,14 +105,14 @@ export class Engine {
     key: EngineKey,
     tags: readonly string[],
     seen: Buffer | undefined,
-  ): Promise<{ type: 'value'; looked: Looked } | { type: 'load'; load: Load } | { type: 'busy'; left: number }> {
+  ): Promise<{ type: 'value' } | { type: 'load'; load: Load } | { type: 'busy'; left: number }> {
     const { port, clock, leaseMs } = this.parts
     const all = key.implicit.length === 0 ? tags : [...key.implicit, ...tags]
     // Records before the clock: a record that begins now must not be above the load's reading.
     if (all.length > 0) await this.parts.tags.ensure(all)
     await this.parts.epoch.guard()
     const [acquired, reading] = await settleBoth(acquireLease(port, key, leaseMs, seen), clock.read())
-    if (acquired.type === 'value') return { type: 'value', looked: await this.judge(key, acquired.raw) }
+    if (acquired.type === 'value') return { type: 'value' }
     if (acquired.type === 'busy') return acquired
     return { type: 'load', load: new Load(this, key, acquired.lease, reading) }
   }
@@ -193,6 +201,12 @@ function allows(
 ): boolean {
   for (const guard of guards) if (!guard.allows(clock, tags) || !guard.allows(clock, implicit)) return false
   return true
+}
+
+const NOTHING: Looked = { state: 'none' }
+
+function isWrongType(error: unknown): boolean {
+  return error instanceof Error && error.name === 'ReplyError' && error.message.startsWith('WRONGTYPE')
 }
 
 /** Like Promise.all, but when one fails a lease that the other got is given back. */

@@ -1,6 +1,5 @@
 import { loadChannel, skipChannel } from './channels.ts'
 import type { Engine, EngineKey, Fill } from './engine.ts'
-import { withinDeadline } from './deadline.ts'
 import { KIND } from './entry.ts'
 import { UnavailableError } from './errors.ts'
 import { type Loaded, type Loader, Slots, runLoader } from './loader.ts'
@@ -128,9 +127,8 @@ export class Filler {
     // What is checked now is checked for all who joined until now.
     this.flights.close(flight)
     try {
-      const valid = await withinDeadline(
+      const valid = await this.engine.parts.port.deadlines.guard(
         load.commit(entry, keepOf(fill)),
-        this.options.commandTimeout,
         () => new UnavailableError('Redis was too slow to store the value'),
       )
       told(valid ? 'filled' : 'voided')

@@ -12,6 +12,7 @@ import type { Redis } from 'ioredis'
 import { Breaker } from './breaker.ts'
 import { ScaleCache } from './cache.ts'
 import { LogicalClock } from './clock.ts'
+import { Deadlines } from './deadline.ts'
 import { Engine } from './engine.ts'
 import { Epoch } from './epoch.ts'
 import { failOption } from './errors.ts'
@@ -57,7 +58,12 @@ const plugin: FastifyPluginAsync<ScaleCacheOptions> = async function scaleCache(
   const breaker = new Breaker({
     probe: () => withDeadline(client.ping(), Math.max(500, options.commandTimeout), 'PING'),
   })
-  const port: RedisPort = { client, breaker, redisClock: createRedisClock(client), timeout: options.commandTimeout }
+  const port: RedisPort = {
+    client,
+    breaker,
+    redisClock: createRedisClock(client),
+    deadlines: new Deadlines(options.commandTimeout),
+  }
   const space = createKeySpace(connections.keyPrefix + options.prefix)
   const book = new GuardBook()
   const clock = new LogicalClock(port, space.clock)

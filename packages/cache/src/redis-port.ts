@@ -1,15 +1,15 @@
 import type { RedisClock, RedisClient } from '@fastify-scale/kit'
-import { withinDeadline } from './deadline.ts'
-import { UnavailableError } from './errors.ts'
 import type { Breaker } from './breaker.ts'
+import type { Deadlines } from './deadline.ts'
+import { UnavailableError } from './errors.ts'
 
-/** How the core reaches Redis: every call settles within the connection's deadline or is refused by the breaker. */
+/** How the core reaches Redis: every call settles within its deadline or is refused by the breaker. */
 export interface RedisPort {
   readonly client: RedisClient
   readonly breaker: Breaker
   readonly redisClock: RedisClock
-  /** Longest time one command may take, in ms. */
-  readonly timeout: number
+  /** Of one command. */
+  readonly deadlines: Deadlines
 }
 
 /** Server answers that mean "not now", as a lost connection does; other error replies are about the command itself. */
@@ -22,28 +22,35 @@ export function isOutage(error: unknown): boolean {
 }
 
 /**
- * Sends one command through the breaker.
- *
- * @throws SCALE_CACHE_UNAVAILABLE where Redis is away or too slow; the server's own error otherwise
+ * Sends one command through the breaker. Rejects with SCALE_CACHE_UNAVAILABLE where Redis is away or too slow, and with
+ * the server's own error otherwise.
  */
-export async function send<T>(port: RedisPort, command: (client: RedisClient) => Promise<T>): Promise<T> {
-  const { breaker } = port
-  if (breaker.open) throw new UnavailableError(`Redis is away: ${breaker.reason ?? 'no answer'}`)
-  try {
-    const reply = await withinDeadline(
-      command(port.client),
-      port.timeout,
-      () => new Error(`no answer in ${port.timeout} ms`),
-    )
-    breaker.succeeded()
-    return reply
-  } catch (error) {
-    if (!isOutage(error)) {
-      breaker.succeeded()
-      throw error
+export function send<T>(port: RedisPort, command: (client: RedisClient) => Promise<T>): Promise<T> {
+  const { breaker, deadlines } = port
+  if (breaker.open) return Promise.reject(new UnavailableError(`Redis is away: ${breaker.reason ?? 'no answer'}`))
+  return new Promise<T>((resolve, reject) => {
+    const fail = (reason: string): void => {
+      breaker.failed(reason)
+      reject(new UnavailableError(`Redis did not answer: ${reason}`))
     }
-    const reason = error instanceof Error ? error.message : String(error)
-    breaker.failed(reason)
-    throw new UnavailableError(`Redis did not answer: ${reason}`)
-  }
+    const waiter = deadlines.add(() => {
+      waiter.late = undefined
+      fail(`nothing in ${deadlines.ms} ms`)
+    })
+    command(port.client).then(
+      (reply) => {
+        if (waiter.late === undefined) return
+        waiter.late = undefined
+        breaker.succeeded()
+        resolve(reply)
+      },
+      (error: unknown) => {
+        if (waiter.late === undefined) return
+        waiter.late = undefined
+        if (isOutage(error)) return fail(error instanceof Error ? error.message : String(error))
+        breaker.succeeded()
+        reject(error)
+      },
+    )
+  })
 }

@@ -23,9 +23,9 @@ const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 
 async function cutConnections(): Promise<void> {
   await pause(120)
-  await admin.client('KILL', 'TYPE', 'pubsub', 'SKIPME', 'yes')
+  await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub', 'SKIPME', 'yes')
   await pause(150)
-  await admin.client('KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+  await admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
 }
 
 const options = (more: Partial<CheckerOptions> = {}): CheckerOptions => ({

@@ -111,7 +111,7 @@ test('the randomised checker', { timeout: 600_000 }, async () => {
       tags: 10,
       chaos: async () => {
         await pause(200)
-        for (const node of client.nodes('master')) await node.client('KILL', 'TYPE', 'pubsub', 'SKIPME', 'yes')
+        for (const node of client.nodes('master')) await node.call('CLIENT', 'KILL', 'TYPE', 'pubsub', 'SKIPME', 'yes')
       },
     })
     expect({ seed, stale: result.stale.slice(0, 5) }).toEqual({ seed, stale: [] })

@@ -125,7 +125,7 @@ test('a Redis that refuses CLIENT TRACKING: one warning, nothing in memory, ever
   await two.cache.clear()
   expect(await one.cache.get('k')).toBeUndefined()
   // Connections made anew are refused anew, and say nothing.
-  await admin.client('KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+  await admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
   await waitFor(async () => (await one.cache.getOrSet('k', () => 4)) === 4 && (await one.cache.get('k')) === 4)
   expect(warnings.filter((line) => line.includes('CLIENT TRACKING'))).toHaveLength(1)
 })

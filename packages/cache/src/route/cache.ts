@@ -96,7 +96,7 @@ export class RouteLookup {
       if (begun.type === 'load') {
         session.load = begun.load
         session.land = this.flights.open(key.value)
-        return this.ask(request, session, allowed)
+        return this.ask(request, reply, session, allowed, !passed)
       }
       if (refreshing) {
         session.answered = true
@@ -113,6 +113,7 @@ export class RouteLookup {
   /** Gives a stored response to the client. */
   answer(reply: FastifyReply, session: RouteSession, stored: StoredResponse): true {
     session.answered = true
+    this.parts.compressor?.takeOver(reply)
     const now = Date.now()
     const answer = answerFrom(stored, session.client, this.parts.compressor, now)
     const left = Math.floor(freshFor(stored, now) / 1_000)
@@ -124,7 +125,13 @@ export class RouteLookup {
   }
 
   /** Readies the request for a handler whose answer is to be stored: whole, plain, and for anybody. */
-  private ask(request: FastifyRequest, session: RouteSession, stored: StoredResponse | undefined): false {
+  private ask(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    session: RouteSession,
+    stored: StoredResponse | undefined,
+    encode: boolean,
+  ): false {
     const { headers } = request
     session.client = { ...headers }
     for (const name of ['if-none-match', 'if-modified-since', 'if-match', 'if-unmodified-since', 'if-range'] as const)
@@ -135,8 +142,13 @@ export class RouteLookup {
       session.validating = Object.keys(conditions).length > 0
       Object.assign(headers, conditions)
     }
-    // With a compressor the plain form is stored, and each client gets the coding it takes.
-    if (this.parts.compressor) delete headers['accept-encoding']
+    // With a compressor the plain form is stored, and each client gets the coding it takes. Where answers were not fit
+    // for storing a moment ago, compressing is left to it.
+    if (this.parts.compressor && encode) {
+      session.encodes = true
+      delete headers['accept-encoding']
+      this.parts.compressor.takeOver(reply)
+    }
     return false
   }
 
@@ -183,6 +195,7 @@ export class RouteLookup {
       load: undefined,
       land: undefined,
       validating: false,
+      encodes: false,
       answered: false,
       forward: 'bypass',
     }

@@ -59,7 +59,7 @@ export class RouteCapture {
       if (session.load) this.lookup.flights.pass(session.found?.key.value ?? '', performance.now())
       this.end(session)
       setStatus(reply, judged ? `${why}; detail="${judged.reason}"` : why)
-      return this.conditional(reply, session, payload)
+      return payload
     }
     setStatus(reply, `${why}; stored`)
     const response = toStored(reply.statusCode, headers, judged, this.jitter(judged), now)
@@ -70,7 +70,7 @@ export class RouteCapture {
         return payload
       }
       response.bodies['identity'] = body
-      await this.encode(response)
+      if (session.encodes) await this.encode(response)
       this.save(request, reply, session, response)
       return this.send(reply, session, response, now, undefined)
     }
@@ -103,7 +103,8 @@ export class RouteCapture {
       // Cut off in the middle: what came is not the response.
       if (whole === undefined || (!Number.isNaN(length) && whole.length !== length)) return this.end(session)
       response.bodies['identity'] = whole
-      this.encode(response).then(
+      const encoded = session.encodes ? this.encode(response) : Promise.resolve()
+      encoded.then(
         () => this.save(request, reply, session, response),
         (error: unknown) => {
           this.end(session)
@@ -160,11 +161,6 @@ export class RouteCapture {
     return answer.body
   }
 
-  /** A response that is not stored, to a client whose conditions were taken out of the request: sent as it is. */
-  private conditional(_reply: FastifyReply, _session: RouteSession, payload: unknown): unknown {
-    return payload
-  }
-
   private save(request: FastifyRequest, reply: FastifyReply, session: RouteSession, response: StoredResponse): void {
     const { load, found, land, route } = session
     session.load = undefined
@@ -173,7 +169,8 @@ export class RouteCapture {
     const store = async (): Promise<void> => {
       const given = typeof route.tags === 'function' ? route.tags(request, reply) : route.tags
       const names = varyNames(response.headers['vary'], route.vary).filter(
-        (name) => !(this.parts.compressor && name === 'accept-encoding'),
+        (name) =>
+          !(session.encodes && name === 'accept-encoding' && response.headers['content-encoding'] === undefined),
       )
       await this.parts.store.save(load, found, session.primary, names, session.client, response, [
         session.urlTag,

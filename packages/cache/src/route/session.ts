@@ -26,6 +26,8 @@ export interface RouteSession {
   land: (() => void) | undefined
   /** The handler was asked whether what is stored is still good. */
   validating: boolean
+  /** The encoded forms are made here, once, and not by the compressor's own hook. */
+  encodes: boolean
   /** Answered from the store: nothing to capture. */
   answered: boolean
   /** For Cache-Status, where the handler is asked. */
