@@ -1,0 +1,61 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, describe, expect, test } from 'vitest'
+import { parseWorkers, resolveOptions } from '../src/options.ts'
+import { makeRuntimeDir } from './launcher.ts'
+
+const cleanups: (() => unknown)[] = []
+afterEach(() => {
+  for (const step of cleanups.splice(0).reverse()) step()
+})
+
+test('from code: start, reload, scale, status, stop; then the process ends by itself', () => {
+  const runtime = makeRuntimeDir()
+  cleanups.push(runtime.remove)
+  const script = join(import.meta.dirname, 'fixtures', 'from-code.mjs')
+  const { status, stdout, stderr } = spawnSync(process.execPath, [script], {
+    encoding: 'utf8',
+    timeout: 60_000,
+    env: { ...process.env, RUNTIME: runtime.dir },
+  })
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+  expect(JSON.parse(stdout.trim().split('\n').at(-1) as string)).toEqual({
+    first: 200,
+    reload: { ok: true, replaced: 1 },
+    scaled: 2,
+    states: ['ready', 'ready'],
+    ended: 'undefined',
+    second: 'SCALE_CLUSTER_START',
+  })
+  expect(existsSync(join(runtime.dir, 'from-code.sock'))).toBe(false)
+})
+
+describe('options', () => {
+  const cores = (): number => 6
+
+  test.each([
+    ['auto', { min: 6, max: 6, initial: 6 }],
+    [3, { min: 3, max: 3, initial: 3 }],
+    ['2..8', { min: 2, max: 8, initial: 2 }],
+    ['2..auto', { min: 2, max: 6, initial: 2 }],
+  ])('workers %j', (value, range) => {
+    expect(parseWorkers(value, cores)).toEqual(range)
+  })
+
+  test.each([
+    [{}, /option 'app'/],
+    [{ app: 'a', prot: 1 }, /unknown option 'prot'/],
+    [{ app: 'a', redLines: { cpu: 75 } }, /option 'redLines.cpu' must be a share/],
+    [{ app: 'a', redLines: { gpu: 1 } }, /unknown option 'gpu'/],
+    [{ app: 'a', maxMemory: 'lots' }, /option 'maxMemory'/],
+    [{ app: 'a', logLevel: 'loud' }, /option 'logLevel'/],
+    [{ app: 'a', port: 1.5 }, /option 'port'/],
+    [{ app: 'a', workers: '1e3' }, /option 'workers'/],
+  ])('%j is refused', (options, says) => {
+    expect(() => resolveOptions(options as never, cores)).toThrow(says)
+    expect(() => resolveOptions(options as never, cores)).toThrow(
+      expect.objectContaining({ code: 'SCALE_CLUSTER_OPTION' }),
+    )
+  })
+})
