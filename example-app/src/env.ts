@@ -31,6 +31,9 @@ export const Env = Type.Object({
 export type Env = Static<typeof Env>
 
 const LOCAL_HOSTS = ['localhost', '127.0.0.1', '[::1]']
+const EXAMPLES = /change.?me|secret|example|password|12345/i
+/** Passwords that servers come with. */
+const DEFAULTS = ['postgres', 'password', 'admin', 'root', 'board', 'minioadmin', 'changeme', 'secret']
 
 /**
  * Says in one line which variables are missing or wrong, with an example for each; `undefined` where all is well.
@@ -56,7 +59,7 @@ export function describeProblems(environment: Record<string, string | undefined>
 /** What is good enough for development and not for the world. */
 function productionProblems(environment: Record<string, string | undefined>): string[] {
   const problems: string[] = []
-  const { PUBLIC_ORIGIN, PUBLIC_BASE_URL, JWT_SECRET = '' } = environment
+  const { PUBLIC_ORIGIN, PUBLIC_BASE_URL, JWT_SECRET, DATABASE_URL, S3_SECRET_ACCESS_KEY } = environment
   if (!PUBLIC_ORIGIN) problems.push('PUBLIC_ORIGIN is missing (https://board.example.com)')
   else if (!URL.canParse(PUBLIC_ORIGIN) || new URL(PUBLIC_ORIGIN).origin !== PUBLIC_ORIGIN)
     problems.push('PUBLIC_ORIGIN is not an origin (https://board.example.com)')
@@ -65,7 +68,13 @@ function productionProblems(environment: Record<string, string | undefined>): st
       `PUBLIC_ORIGIN must be https: browsers do not send the session's cookies over http to ${new URL(PUBLIC_ORIGIN).hostname}`,
     )
   if (!PUBLIC_BASE_URL) problems.push('PUBLIC_BASE_URL is missing (https://cdn.example.com)')
-  if (/change.?me|secret|example|password|12345/i.test(JWT_SECRET))
+  else if (!/^https?:/.test(PUBLIC_BASE_URL) || !URL.canParse(PUBLIC_BASE_URL))
+    problems.push('PUBLIC_BASE_URL is not a URL (https://cdn.example.com)')
+  if (JWT_SECRET && (EXAMPLES.test(JWT_SECRET) || new Set(JWT_SECRET).size < 12))
     problems.push('JWT_SECRET looks like an example (make one with: openssl rand -base64 48)')
+  if (S3_SECRET_ACCESS_KEY && DEFAULTS.includes(S3_SECRET_ACCESS_KEY.toLowerCase()))
+    problems.push('S3_SECRET_ACCESS_KEY is a default that everybody knows (make a key for this service)')
+  if (DATABASE_URL && URL.canParse(DATABASE_URL) && DEFAULTS.includes(new URL(DATABASE_URL).password.toLowerCase()))
+    problems.push('DATABASE_URL has a default password that everybody knows (make a user for this service)')
   return problems
 }

@@ -27,42 +27,58 @@ export class ApiError extends Error {
   }
 }
 
-let token: () => Promise<string | null> = async () => null
-/** Where access tokens come from. */
-export function useTokens(source: () => Promise<string | null>): void {
-  token = source
+export interface Session {
+  /** The access token, or a new one where the server refused it; null where nobody is logged in. */
+  token(refused: boolean): Promise<string | null>
+  /** Called when the server has ended the session. */
+  ended(): void
+}
+let session: Session = { token: async () => null, ended: () => undefined }
+export function useSession(now: Session): void {
+  session = now
+}
+
+interface Request {
+  method?: string
+  json?: unknown
+  anonymous?: boolean
 }
 
 /** Calls the API with JSON. Throws ApiError with the server's own words. */
-export async function call<T>(
-  path: string,
-  init: { method?: string; json?: unknown; anonymous?: boolean } = {},
-): Promise<T> {
-  const headers: Record<string, string> = {}
-  if (init.json !== undefined) headers['content-type'] = 'application/json'
-  const bearer = init.anonymous ? null : await token()
-  if (bearer) headers['authorization'] = `Bearer ${bearer}`
-  const method = init.method ?? 'GET'
-  const request = { method, headers, body: init.json === undefined ? null : JSON.stringify(init.json) }
-  let response: Response
-  try {
-    // A request inside a process that is killed hard can't be answered by anyone. Reading again, or setting the same
-    // thing again, does no harm, so that is tried once more on another worker; what counts is what the user saw fail.
-    response = await fetch(`/api${path}`, request).catch((error: unknown) => {
-      if (method !== 'GET' && method !== 'PUT') throw error
-      return fetch(`/api${path}`, request)
-    })
-  } catch {
-    count('', 0)
-    throw new ApiError('The server can’t be reached.', 0)
+export async function call<T>(path: string, init: Request = {}): Promise<T> {
+  const bearer = init.anonymous ? null : await session.token(false)
+  let response = await ask(path, init, bearer)
+  if (response.status === 401 && bearer) {
+    const fresh = await session.token(true)
+    if (fresh) response = await ask(path, init, fresh)
+    else session.ended()
   }
-  count(response.headers.get('x-served-by') ?? '', response.status)
   const text = await response.text()
   const body = (text && response.headers.get('content-type')?.includes('json') ? JSON.parse(text) : {}) as T & {
     message?: string
   }
   if (!response.ok) throw new ApiError(body.message ?? response.statusText, response.status)
   return body
+}
+
+async function ask(path: string, { method = 'GET', json }: Request, bearer: string | null): Promise<Response> {
+  const headers: Record<string, string> = {}
+  if (json !== undefined) headers['content-type'] = 'application/json'
+  if (bearer) headers['authorization'] = `Bearer ${bearer}`
+  const request = { method, headers, body: json === undefined ? null : JSON.stringify(json) }
+  try {
+    // A request inside a process that is killed hard can't be answered by anyone. Reading again, or setting the same
+    // thing again, does no harm, so that is tried once more on another worker; what counts is what the user saw fail.
+    const response = await fetch(`/api${path}`, request).catch((error: unknown) => {
+      if (method !== 'GET' && method !== 'PUT') throw error
+      return fetch(`/api${path}`, request)
+    })
+    count(response.headers.get('x-served-by') ?? '', response.status)
+    return response
+  } catch {
+    count('', 0)
+    throw new ApiError('The server can’t be reached.', 0)
+  }
 }
 
 /** Sends a form with progress from 0 to 1: `fetch` can't tell how far an upload is. */
@@ -72,7 +88,7 @@ export async function send<T>(
   onProgress: (part: number) => void,
   own: boolean,
 ): Promise<T> {
-  const bearer = own ? await token() : null
+  const bearer = own ? await session.token(false) : null
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest()
     request.open('POST', url)

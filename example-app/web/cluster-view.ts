@@ -9,7 +9,6 @@ interface Slot {
   role: string
   state: string
   restarts: number
-  replacements: number
   pid?: number
   requestsPerSecond?: number
   connections?: { active: number; idle: number }
@@ -35,6 +34,7 @@ const box = find('launchers')
 const sections = new Map<string, Section>()
 let admin = false
 let timer: number | undefined
+let looking: Promise<void> | undefined
 
 export function startClusterView(user: User): void {
   admin = user.roles.includes('admin')
@@ -48,9 +48,19 @@ export function startClusterView(user: User): void {
     } catch {
       // It is counted; the next look follows.
     }
-    timer = window.setTimeout(() => void look(), LOOK_MS)
+    timer = window.setTimeout(next, LOOK_MS)
   }
-  void look()
+  const next = (): void => {
+    looking = look()
+  }
+  next()
+}
+
+/** Asks no more; resolves when nothing is on its way. */
+export async function pauseClusterView(): Promise<void> {
+  window.clearTimeout(timer)
+  await looking
+  window.clearTimeout(timer)
 }
 
 export function stopClusterView(hide = true): void {
@@ -143,7 +153,7 @@ const ROWS: readonly [string, (slot: Slot) => string][] = [
   ['Memory', ({ memory }) => (memory === undefined ? '–' : `${Math.round(memory / 1_048_576)} MB`)],
   ['Event loop', ({ utilization }) => percent(utilization)],
   ['Sockets', ({ connections }) => (connections ? String(connections.active + connections.idle) : '–')],
-  ['Restarts', ({ restarts, replacements }) => String(restarts + replacements)],
+  ['Restarts', ({ restarts }) => String(restarts)],
 ]
 
 function makeTile(launcher: string, host: string, slot: number): Tile {

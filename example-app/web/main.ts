@@ -1,32 +1,39 @@
-import { call } from './api.ts'
+import { call, useSession } from './api.ts'
 import { loadPhotos, setUser } from './board.ts'
-import { startClusterView, stopClusterView } from './cluster-view.ts'
+import { pauseClusterView, startClusterView, stopClusterView } from './cluster-view.ts'
 import { attempt, find } from './elements.ts'
 import { connect, disconnect, showBanner } from './live.ts'
-import { type User, enter, forget, leave, resume } from './session.ts'
+import { type User, enter, forget, getToken, leave, resume } from './session.ts'
 import './upload.ts'
 
 const login = find<HTMLFormElement>('login')
 const bannerForm = find<HTMLFormElement>('banner-form')
 
-async function welcome(user: User): Promise<void> {
+let user: User | undefined
+
+async function welcome(now: User): Promise<void> {
+  user = now
   find('enter').hidden = true
   find('who').hidden = false
   find('name').textContent = user.name
   find('role').hidden = !user.roles.includes('admin')
   setUser(user)
   startClusterView(user)
-  await connect(() => {
-    forget()
-    goodbye()
-  })
+  await connect(ended)
   await loadPhotos()
 }
+
+/** The session was ended from elsewhere. */
+function ended(): void {
+  forget()
+  goodbye()
+}
+useSession({ token: getToken, ended })
 
 function goodbye(): void {
   disconnect()
   stopClusterView()
-  setUser(undefined)
+  setUser((user = undefined))
   find('enter').hidden = false
   find('who').hidden = true
   login.querySelector('input')?.focus()
@@ -37,9 +44,9 @@ login.addEventListener('submit', (event) => {
   const how = (event.submitter as HTMLButtonElement | null)?.value === 'signup' ? 'signup' : 'login'
   const data = new FormData(login)
   attempt(async () => {
-    const user = await enter(how, String(data.get('name')), String(data.get('password')))
+    const entered = await enter(how, String(data.get('name')), String(data.get('password')))
     login.reset()
-    await welcome(user)
+    await welcome(entered)
     find('board').focus()
   })
 })
@@ -50,7 +57,14 @@ for (const [id, everywhere] of [
 ] as const)
   find(id).addEventListener('click', () =>
     attempt(async () => {
-      await leave(everywhere)
+      // Nothing that is asked meanwhile shall be refused.
+      await pauseClusterView()
+      try {
+        await leave(everywhere)
+      } catch (error) {
+        if (user) startClusterView(user)
+        throw error
+      }
       goodbye()
     }),
   )
@@ -63,8 +77,8 @@ bannerForm.addEventListener('submit', (event) => {
 })
 
 attempt(async () => {
-  const [user, { text }] = await Promise.all([resume(), call<{ text: string }>('/banner', { anonymous: true })])
+  const [found, { text }] = await Promise.all([resume(), call<{ text: string }>('/banner', { anonymous: true })])
   showBanner(text)
-  if (user) await welcome(user)
+  if (found) await welcome(found)
   else await loadPhotos()
 })

@@ -1,5 +1,5 @@
 /** Who is logged in. The access token lives in this page's memory, the refresh token in a cookie that no script can read. */
-import { ApiError, call, useTokens } from './api.ts'
+import { ApiError, call } from './api.ts'
 
 interface Tokens {
   accessToken: string
@@ -41,7 +41,6 @@ export async function getToken(fresh = false): Promise<string | null> {
   refreshing ??= refresh().finally(() => (refreshing = undefined))
   return refreshing
 }
-useTokens(() => getToken())
 
 export async function enter(how: 'login' | 'signup', name: string, password: string): Promise<User> {
   keep(await call<Tokens>(`/${how}`, { method: 'POST', json: { name, password }, anonymous: true }))
