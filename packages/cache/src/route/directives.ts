@@ -11,7 +11,8 @@ export function joinLines(value: HeaderValue): string | undefined {
 }
 
 // A token, then nothing, a token or a quoted string; what does not fit up to the next comma is passed over.
-const DIRECTIVE = /([!#$%&'*+.^_`|~\w-]+)(?:=(?:"((?:[^"\\]|\\.)*)"|([^,"]*)))?\s*(?:,|$)|"(?:[^"\\]|\\.)*"|[^,"]+|,|"/g
+const DIRECTIVE =
+  /\s*(?:([!#$%&'*+.^_`|~\w-]+)(?:=(?:"((?:[^"\\]|\\.)*)"|([^,"]*)))?\s*(?:,|$)|"(?:[^"\\]|\\.)*"|[^,"]+|,|")/g
 
 /**
  * Reads Cache-Control (RFC 9111, 5.2): names in any case, arguments as tokens or quoted strings. Of a directive that is
