@@ -2,6 +2,7 @@ import { Ajv, type ValidateFunction } from 'ajv'
 import addFormats from 'ajv-formats'
 import { DefineError, InvalidDataError, OptionError } from './errors.ts'
 import type { ResolvedJob } from './options.ts'
+import type { Sandboxed } from './sandbox.ts'
 import type { JobHandler } from './types.ts'
 
 /** One kind of job. */
@@ -12,7 +13,7 @@ export interface Definition extends ResolvedJob {
   readonly check: (data: unknown) => void
   /** Exactly one of the two. */
   readonly handler: JobHandler<unknown, unknown> | undefined
-  readonly sandbox: string | undefined
+  readonly sandbox: Sandboxed | undefined
 }
 
 export interface Definitions {

@@ -36,5 +36,10 @@ export const TimeoutError: ScaleErrorConstructor = createScaleError('SCALE_JOBS_
 /** The reason of a handler's signal when its process ends: the job is handed back and runs elsewhere. */
 export const HandBackError: ScaleErrorConstructor = createScaleError('SCALE_JOBS_HAND_BACK')
 
+/** What a `HandBackError` says beside: how long the handler has to end by itself, in ms. */
+export interface HandBackReason {
+  grace: number
+}
+
 /** The reason of a handler's signal when its lock was lost: another process may be running the job. */
 export const LockLostError: ScaleErrorConstructor = createScaleError('SCALE_JOBS_LOCK_LOST')

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
-import { checkKnown, parseDuration, parseInteger, show } from '@fastify-scale/kit'
+import { checkKnown, parseDuration, parseInteger, parseSize, show } from '@fastify-scale/kit'
 import type { Queue } from 'bullmq'
 import type { Schedule } from './cron.ts'
 import { parseCron } from './cron.ts'
@@ -92,14 +92,14 @@ export function createJobs(parts: JobsParts): JobsApi {
       definitions.add(definition)
       parts.onCron(definition, schedule, priority)
     },
-    status: reader.status,
+    status: (id) => reader.status(id),
     async waitUntilFinished(id, { timeout = '30s' } = {}) {
       return reader.waitUntilFinished(id, parseDuration(timeout, { name: 'timeout', fail }))
     },
     async deadLetters(queue, { limit = 100 } = {}) {
       return reader.deadLetters(queue, parseInteger(limit, { name: 'limit', max: 10_000, fail }))
     },
-    retry: reader.retry,
+    retry: (id) => reader.retry(id),
     async counts(queue) {
       return reader.counts(queue)
     },
@@ -114,8 +114,8 @@ function toDefinition(
   handler: AnyHandler | undefined,
 ): Definition {
   const name = checkName(given)
-  const resolved = resolveJob(name, options, handler ? [] : ['sandbox'])
-  const sandbox = (options as Partial<SandboxOptions>).sandbox
+  const resolved = resolveJob(name, options, handler ? [] : ['sandbox', 'memory'])
+  const { sandbox, memory } = options as Partial<SandboxOptions>
   if (handler === undefined && sandbox === undefined)
     throw new OptionError(`job '${name}' needs a handler function, or the option 'sandbox'`)
   if (handler !== undefined && typeof handler !== 'function')
@@ -126,7 +126,17 @@ function toDefinition(
     queue: queueOf(name),
     check: createCheck(name, options.schema),
     handler: handler as JobHandler<unknown, unknown> | undefined,
-    sandbox: sandbox === undefined ? undefined : toPath(name, sandbox),
+    sandbox:
+      sandbox === undefined
+        ? undefined
+        : {
+            file: toPath(name, sandbox),
+            // Node.js counts in MB, and needs some to begin with.
+            memory:
+              memory === undefined
+                ? undefined
+                : parseSize(memory, { name: `memory of job '${name}'`, min: 16 * 1_048_576, fail }),
+          },
   }
 }
 

@@ -1,4 +1,4 @@
-import { type RedisClient, untilReady, withDeadline } from '@fastify-scale/kit'
+import { type RedisClient, pause, untilReady, withDeadline } from '@fastify-scale/kit'
 import type { Job, Queue, QueueEvents } from 'bullmq'
 import { FailedError, NotFoundError, OptionError, UnavailableError, WaitError } from './errors.ts'
 import { fromPublicId, toPublicId } from './ids.ts'
@@ -22,6 +22,9 @@ export interface Reader {
   retry(id: string): Promise<void>
   counts(queue: string): Promise<QueueCounts>
 }
+
+const FIRST_SLICE_MS = 250
+const SLICE_MS = 5_000
 
 const STATES: Readonly<Record<string, JobState>> = {
   wait: 'waiting',
@@ -65,27 +68,29 @@ export function createReader({ client, queueOf, eventsOf, timeout }: ReaderOptio
   return {
     status: (id) =>
       ask(`looking up job '${id}'`, async () => {
+        const state = STATES[(await (await find(id))?.getState()) ?? ''] ?? 'unknown'
+        // Read after the state: what is said of a job that has ended is all there.
         const job = await find(id)
-        return job && toStatus(job, STATES[await job.getState()] ?? 'unknown')
+        return job && toStatus(job, state)
       }),
 
     async waitUntilFinished(id, patience) {
       const until = performance.now() + patience
       const job = await ask(`looking up job '${id}'`, () => demand(id))
       const events = eventsOf(job.queueName)
-      const waited = `job '${id}' did not end within ${patience} ms`
-      try {
-        await withDeadline(events.waitUntilReady(), Math.max(1, until - performance.now()), 'listening')
-        const left = Math.max(1, until - performance.now())
-        // BullMQ's own limit leaves no listener behind; ours holds where Redis does not answer.
-        return (await withDeadline(
-          job.waitUntilFinished(events, left) as Promise<unknown>,
-          left + 500,
-          waited,
-        )) as unknown
-      } catch (error) {
-        if (performance.now() >= until - 1) throw new WaitError(waited)
-        throw new FailedError(`job '${id}' failed: ${(error as Error).message}`)
+      for (let longest = FIRST_SLICE_MS; ; longest = Math.min(longest * 2, SLICE_MS)) {
+        const left = until - performance.now()
+        if (left <= 0) throw new WaitError(`job '${id}' did not end within ${patience} ms`)
+        // In slices: each begins with a look, since an event from before the events are listened to is never heard.
+        const slice = Math.min(left, longest)
+        try {
+          return (await withDeadline(job.waitUntilFinished(events, slice), slice + 500, 'waiting')) as unknown
+        } catch {
+          const { state, error } = (await this.status(id).catch(() => undefined)) ?? {}
+          if (state === 'failed') throw new FailedError(`job '${id}' failed: ${error}`)
+          // Redis away: what it would say is not known yet.
+          await pause(Math.min(50, Math.max(0, until - performance.now())))
+        }
       }
     },
 

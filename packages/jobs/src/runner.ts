@@ -1,9 +1,10 @@
+import { show } from '@fastify-scale/kit'
 import { DelayedError, type Job, UnrecoverableError, WaitingError } from 'bullmq'
 import type { FastifyBaseLogger } from 'fastify'
 import { completedChannel, failedChannel, startedChannel } from './channels.ts'
 import type { Definition, Definitions } from './definitions.ts'
 import { type Envelope, unpack } from './envelope.ts'
-import { HandBackError, TimeoutError } from './errors.ts'
+import { HandBackError, type HandBackReason, TimeoutError } from './errors.ts'
 import { toPublicId } from './ids.ts'
 import type { Sandboxes } from './sandbox.ts'
 import type { JobContext } from './types.ts'
@@ -48,19 +49,18 @@ export function createRunner({ definitions, sandboxes, log, grace = 5_000 }: Run
       const result = await runWithin(definition, job, envelope, context, token, signal)
       completedChannel.publish(() => ({ queue, name, id, ms: Math.round(performance.now() - start) }))
       return result
-    } catch (error) {
-      if (error instanceof WaitingError) throw error
+    } catch (thrown) {
+      if (thrown instanceof WaitingError) throw thrown
+      // BullMQ reads the message of whatever was thrown.
+      const error = thrown instanceof Error ? thrown : new Error(`thrown: ${show(thrown)}`)
       const final = error instanceof UnrecoverableError || job.attemptsMade + 1 >= definition.attempts
-      log.warn(
-        { job: id, name, err: error as Error, final },
-        final ? 'job failed for good' : 'job failed, to be tried again',
-      )
+      log.warn({ job: id, name, err: error, final }, final ? 'job failed for good' : 'job failed, to be tried again')
       failedChannel.publish(() => ({
         queue,
         name,
         id,
         ms: Math.round(performance.now() - start),
-        error: error as Error,
+        error,
         final,
       }))
       throw error
@@ -85,9 +85,11 @@ export function createRunner({ definitions, sandboxes, log, grace = 5_000 }: Run
     const run =
       sandbox === undefined
         ? { result: (async () => handler?.(data, { ...context, signal }))(), kill: async () => undefined }
-        : sandboxes.run(sandbox, job, data, token, signal)
+        : sandboxes.run(sandbox, { job, data, token, signal })
     try {
-      return await untilAborted(run.result, signal, grace)
+      return await untilAborted(run.result, signal, (reason) =>
+        reason instanceof HandBackError ? (reason as unknown as HandBackReason).grace : grace,
+      )
     } catch (error) {
       if (!signal.aborted) throw error
       const reason = signal.reason as Error
@@ -103,13 +105,17 @@ export function createRunner({ definitions, sandboxes, log, grace = 5_000 }: Run
   }
 }
 
-/** Settles like `work`; when the signal aborts, at the latest `grace` ms after it. */
-async function untilAborted<T>(work: Promise<T>, signal: AbortSignal, grace: number): Promise<T> {
+/** Settles like `work`; when the signal aborts, at the latest as many ms after it as `graceOf` its reason. */
+async function untilAborted<T>(
+  work: Promise<T>,
+  signal: AbortSignal,
+  graceOf: (reason: unknown) => number,
+): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   let give: () => void = () => undefined
   const given = new Promise<never>((_resolve, reject) => {
     give = () => {
-      timer = setTimeout(() => reject(signal.reason as Error), grace)
+      timer = setTimeout(() => reject(signal.reason as Error), graceOf(signal.reason))
     }
     if (signal.aborted) give()
     else signal.addEventListener('abort', give, { once: true })

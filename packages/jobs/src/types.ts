@@ -1,4 +1,4 @@
-import type { Duration } from '@fastify-scale/kit'
+import type { Duration, Size } from '@fastify-scale/kit'
 import type { Queue } from 'bullmq'
 import type { FastifyBaseLogger } from 'fastify'
 
@@ -37,6 +37,8 @@ export interface SandboxOptions extends JobOptions {
    * hang or run out of memory: it exports BullMQ's processor `(job) => result` as its default; `job.data` is the data.
    */
   sandbox: URL | string
+  /** How much memory the child's JavaScript may use, in bytes or as `'256MB'`; past it the attempt fails. Default: Node.js's. */
+  memory?: Size
 }
 
 export interface CronOptions extends Omit<JobOptions, 'schema'> {

@@ -18,9 +18,16 @@ export interface WorkersOptions {
 /** What works off the queues in this process. */
 export interface Workers {
   start(queues: readonly string[]): void
-  /** Takes no new jobs, waits for those that run, and hands back what is left when the signal aborts. */
+  /** Takes no new jobs, waits for those that run, and hands back what would not end within the budget. */
   drain(context: DrainContext): Promise<void>
   close(): Promise<void>
+}
+
+function once(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })
 }
 
 export function createWorkers({ connections, options, prefix, run, log }: WorkersOptions): Workers {
@@ -69,16 +76,20 @@ export function createWorkers({ connections, options, prefix, run, log }: Worker
     start(queues) {
       for (const queue of queues) workers.push(start(queue))
     },
-    async drain({ signal }) {
-      await Promise.all(workers.map((worker) => worker.pause(true)))
+    async drain({ budget, signal }) {
+      // Resolves when their outcomes are written down, too.
+      const finished = Promise.all(workers.map((worker) => worker.pause()))
+      // Handing back takes time itself: half of the reserve for handlers to end, half for telling Redis.
+      const reserve = Math.min(2_000, budget / 3)
       const handBack = (): void => {
-        const reason = new HandBackError('the process ends: the job is handed back')
+        const reason = Object.assign(new HandBackError('the process ends: the job is handed back'), {
+          grace: reserve / 2,
+        })
         for (const worker of workers) worker.cancelAllJobs(reason as never)
       }
-      if (signal.aborted) handBack()
-      else signal.addEventListener('abort', handBack, { once: true })
-      await Promise.all(running)
-      signal.removeEventListener('abort', handBack)
+      const timer = setTimeout(handBack, budget - reserve)
+      await Promise.race([finished, once(signal)])
+      clearTimeout(timer)
     },
     async close() {
       await Promise.all(
