@@ -24,6 +24,8 @@ export interface RedisBackendOptions {
   commandTimeout: number
   /** A value came from another machine, or was there already. */
   onValue(envelope: SharedEnvelope): void
+  /** Another machine wants a value loaded. */
+  onLoadRequest(name: string, request: string): void
   onError(error: unknown, what: string): void
   onLost(name: string): void
 }
@@ -42,7 +44,7 @@ export interface RedisBackend {
 
 /** Opens the connections; waits for Redis no longer than their bound. */
 export async function createRedisBackend(options: RedisBackendOptions): Promise<RedisBackend> {
-  const { connections, name, owner, lease, commandTimeout, onValue, onError, onLost } = options
+  const { connections, name, owner, lease, commandTimeout, onValue, onLoadRequest, onError, onLost } = options
   const client = await connections.command({ timeout: commandTimeout })
   const clock = createRedisClock(client)
   // In one slot of a Redis Cluster; '1' is the version of the format.
@@ -68,6 +70,7 @@ export async function createRedisBackend(options: RedisBackendOptions): Promise<
       return last?.[0] ?? '0-0'
     },
     onEntry({ fields }) {
+      if (fields['load'] !== undefined) return onLoadRequest(fields['load'], String(fields['request']))
       load(`v:${fields['name']}`).catch((error: unknown) => onError(error, `shared value '${fields['name']}'`))
     },
     onError: (error) => onError(error, 'following shared values'),
@@ -89,6 +92,9 @@ export async function createRedisBackend(options: RedisBackendOptions): Promise<
         const deadline = await clock.deadline(commandTimeout)
         const args = [envelope.name, JSON.stringify(envelope), envelope.fencing, deadline]
         return (await putShared(client, [values, stream], args)) === 1
+      },
+      async requestLoad(shared, request) {
+        await client.xadd(stream, 'MAXLEN', '~', 256, '*', 'load', shared, 'request', request)
       },
     },
     async publish(status) {

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { type Duration, parseDuration, pause, withDeadline } from '@fastify-scale/kit'
 import { ClusterOptionError, LoadFailedError, NameTakenError, NotLoadedError } from './errors.ts'
 import { toJson } from './broadcast.ts'
@@ -37,24 +38,35 @@ export interface Shared<T> {
   refresh(): Promise<T>
 }
 
+/** How many served requests a value tells of. */
+const MOST_REQUESTS = 32
+/** No call waits longer for a load, in ms, whatever bound its worker has. */
+const LONGEST_LOAD = 3_600_000
+
 /** A value as it travels and is kept: the JSON text, when its load ended, and the fencing number it was loaded under. */
 export interface SharedEnvelope {
   name: string
   json: string
   at: number
   fencing: number
+  /** The last requests for a load that this value, or one before it, was loaded after. */
+  served?: string[]
 }
 
 /** Where values go beyond this launcher; see shared-redis.ts. */
 export interface SharedStore {
   /** Saves a value unless one with a higher fencing number is there; false then. */
   put(envelope: SharedEnvelope): Promise<boolean>
+  /** Asks whichever machine loads the value to load it now. */
+  requestLoad(name: string, request: string): Promise<void>
 }
 
 export interface SharedValues {
   add<T>(name: string, options: SharedOptions, loader: SharedLoader<T>): Shared<T>
   /** Takes a value that came from elsewhere. */
   take(envelope: SharedEnvelope): void
+  /** Loads a value now where this worker is the one that loads it. */
+  loadNow(name: string, request: string): void
   /** Names that were added and have no value yet. */
   missing(): string[]
   start(store?: SharedStore): void
@@ -69,6 +81,11 @@ interface Entry {
   value?: unknown
   error?: string
   listeners: Set<(value: unknown) => void>
+  /** Requests of other machines that this worker will load for, and has loaded for. */
+  requested: string[]
+  served: string[]
+  /** Calls back when a request of this worker's own was served. */
+  waiting: Map<string, () => void>
   /** Set while this worker is the one that loads. */
   loadNow?: () => Promise<void>
 }
@@ -90,7 +107,14 @@ export function createSharedValues(options: SharedValuesOptions): SharedValues {
 
   function take(envelope: SharedEnvelope): void {
     const entry = entries.get(envelope.name)
-    if (!entry || !isNewer(envelope, entry.envelope)) return
+    if (!entry) return
+    keep(entry, envelope)
+    if (!Array.isArray(envelope.served)) return
+    for (const request of envelope.served) entry.waiting.get(request)?.()
+  }
+
+  function keep(entry: Entry, envelope: SharedEnvelope): void {
+    if (!isNewer(envelope, entry.envelope)) return
     let value: unknown
     try {
       value = JSON.parse(envelope.json)
@@ -121,13 +145,15 @@ export function createSharedValues(options: SharedValuesOptions): SharedValues {
   peer.onCall('shared.load', async (data) => {
     const { name } = (data ?? {}) as { name?: unknown }
     const entry = typeof name === 'string' ? entries.get(name) : undefined
-    if (!entry?.loadNow) throw new LoadFailedError(`'${String(name)}' is not loaded by this worker now`)
+    // Where machines share the value it may be another one that loads it.
+    if (!entry?.loadNow) return null
     await entry.loadNow()
     return entry.envelope
   })
 
   async function load(entry: Entry, context: SingletonContext): Promise<void> {
     const { name, timeout } = entry
+    const served = entry.requested.splice(0)
     const bound = new AbortController()
     const signal = AbortSignal.any([context.signal, bound.signal])
     try {
@@ -137,7 +163,9 @@ export function createSharedValues(options: SharedValuesOptions): SharedValues {
       if (context.signal.aborted) return
       // Each value's time is above the one's before it, also where the wall clock is set back.
       const at = Math.max(wallClock(), (entry.envelope?.at ?? 0) + 1)
-      const envelope = { name, json, at, fencing: context.fencing }
+      // Others may see only a later value: it tells whom the ones before it served.
+      entry.served = [...entry.served, ...served].slice(-MOST_REQUESTS)
+      const envelope = { name, json, at, fencing: context.fencing, served: entry.served }
       if (store && !(await store.put(envelope))) return
       take(envelope)
       peer.note('shared.value', envelope)
@@ -188,6 +216,18 @@ export function createSharedValues(options: SharedValuesOptions): SharedValues {
     }
   }
 
+  /** Has another machine load, and waits for the value. */
+  async function elsewhere(entry: Entry, { requestLoad }: SharedStore): Promise<void> {
+    const request = randomUUID()
+    const served = new Promise<void>((resolve) => entry.waiting.set(request, resolve))
+    try {
+      await requestLoad(entry.name, request)
+      await withDeadline(served, entry.timeout * 2, `loading '${entry.name}' on another machine`)
+    } finally {
+      entry.waiting.delete(request)
+    }
+  }
+
   function begin(entry: Entry): void {
     peer.call('shared.get', { name: entry.name }).then(
       (data) => isEnvelope(data) && take(data),
@@ -206,6 +246,9 @@ export function createSharedValues(options: SharedValuesOptions): SharedValues {
         timeout: parseDuration(sharedOptions.timeout ?? 30_000, { name: `shared('${name}').timeout`, fail }),
         loader,
         listeners: new Set(),
+        requested: [],
+        served: [],
+        waiting: new Map(),
       }
       entries.set(name, entry)
       if (started) begin(entry)
@@ -233,11 +276,20 @@ export function createSharedValues(options: SharedValuesOptions): SharedValues {
         async refresh() {
           const envelope = await peer.call('shared.refresh', { name }, entry.timeout * 2)
           if (isEnvelope(envelope)) take(envelope)
+          else if (store) await elsewhere(entry, store)
+          else throw new LoadFailedError(`no worker loads '${name}' now`)
           return entry.value as T
         },
       }
     },
     take,
+    loadNow(name, request) {
+      const entry = entries.get(name)
+      if (!entry?.loadNow) return
+      entry.requested.push(request)
+      // A failure was reported where it happened.
+      entry.loadNow().catch(() => undefined)
+    },
     missing: () => [...entries.values()].filter((entry) => !entry.envelope).map((entry) => entry.name),
     start(given) {
       store = given
@@ -271,8 +323,8 @@ export function createSharedRelay(
       peer.onCall('shared.refresh', async (data) => {
         const name = String((data as { name?: unknown } | null)?.name)
         const holder = holderOf(`shared:${name}`)
-        if (!holder) throw new LoadFailedError(`no worker loads '${name}' now`)
-        return holder.call('shared.load', { name }, 120_000)
+        // The worker that asks has the bound.
+        return holder ? holder.call('shared.load', { name }, LONGEST_LOAD) : null
       })
     },
   }

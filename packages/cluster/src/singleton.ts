@@ -71,11 +71,13 @@ export interface SingletonsOptions {
 export function createSingletons({ peer, onError, random }: SingletonsOptions): Singletons {
   const entries = new Map<string, Entry>()
   let started = false
+  let stopped = false
   let leases: Leases | undefined
   let lastTicket = 0
 
   const want = (entry: Entry): void => {
-    if (!started || entry.stopped.signal.aborted) return
+    // A worker that drains takes nothing on any more.
+    if (!started || stopped || entry.stopped.signal.aborted) return
     entry.ticket = ++lastTicket
     peer.note('singleton.want', { name: entry.name, ticket: entry.ticket })
   }
@@ -150,6 +152,7 @@ export function createSingletons({ peer, onError, random }: SingletonsOptions): 
       for (const entry of entries.values()) want(entry)
     },
     async stop() {
+      stopped = true
       await Promise.all([...entries.values()].map(stopEntry))
     },
     running: () => [...entries.values()].filter((entry) => entry.running).map((entry) => entry.name),

@@ -160,6 +160,16 @@ describe('singleton', () => {
     expect(hub.places.status()).toMatchObject([{ name: 'job', holder: 2, waiting: 0 }])
   })
 
+  it('is not taken on by a worker that drains', async () => {
+    const hub = makeHub()
+    const [a, b] = [addWorker(hub, 1), addWorker(hub, 2)]
+    await a.singletons.stop()
+    a.singletons.add('late', () => undefined)
+    b.singletons.add('late', () => undefined)
+    await waitFor(() => b.singletons.running().length === 1)
+    expect(hub.places.status()).toMatchObject([{ holder: 2, waiting: 0 }])
+  })
+
   it('has fencing numbers above those of an earlier launcher', async () => {
     let clock = 5_000
     const first = makeHub(() => clock)
