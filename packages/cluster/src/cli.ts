@@ -4,6 +4,7 @@ import { runCli } from '@fastify-scale/kit'
 import { doctor } from './commands/doctor.ts'
 import { load } from './commands/load.ts'
 import { logs } from './commands/logs.ts'
+import { nginx } from './commands/nginx.ts'
 import { reload } from './commands/reload.ts'
 import { scale } from './commands/scale.ts'
 import { start } from './commands/start.ts'
@@ -17,7 +18,7 @@ const code = await runCli(
     name: 'fastify-scale',
     summary: 'runs a Fastify app on every core: zero-loss reload, scaling, respawn',
     version,
-    commands: { start, reload, scale, status, stop, logs, doctor, load },
+    commands: { start, reload, scale, status, stop, logs, doctor, load, nginx },
   },
   afterDashes(process.argv.slice(2)),
 )
