@@ -198,7 +198,7 @@ async function openSessions(
     onEntry({ kind }) {
       revokedChannel.publish(() => ({ kind }))
       // Once for a page of entries.
-      if (!announced && listeners.size > 0) queueMicrotask(announce)
+      if (!announced) queueMicrotask(announce)
       announced = true
     },
     onError(error) {
