@@ -46,7 +46,6 @@ export interface AdmittedRequest extends IncomingMessage {
  */
 export function takeUpgrades({ server, path, originOf, admit, accept }: TransportOptions): Transport {
   const sockets = new Set<Duplex>()
-  let closed = false
 
   function onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     // Without a listener a reset connection would end the process.
@@ -64,30 +63,38 @@ export function takeUpgrades({ server, path, originOf, admit, accept }: Transpor
     accept(request, socket, head)
   }
 
+  const release = claim(server, path, onUpgrade)
+  return { sockets, close: release }
+}
+
+type Upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => void
+
+/** What is claimed on a server: by every registration, and by other copies of this package. */
+const CLAIMS = Symbol.for('fastify-scale.realtime.upgrades')
+
+/** Sends the upgrades of one path to `handler`; returns what ends that. */
+function claim(server: Server & { [CLAIMS]?: Map<string, Upgrade> }, path: string, handler: Upgrade): () => void {
+  const claims = (server[CLAIMS] ??= intercept(server))
+  claims.set(path, handler)
+  return () => void claims.delete(path)
+}
+
+function intercept(server: Server): Map<string, Upgrade> {
+  const claims = new Map<string, Upgrade>()
   const emit = server.emit.bind(server)
   // The only place that is before every listener, whenever that was added. OpenTelemetry instruments servers here too.
   server.emit = function scaleRealtimeEmit(event: string, ...args: never[]): boolean {
-    if (event !== 'upgrade' || closed) return emit(event, ...args)
-    const [request, socket, head] = args as unknown as [IncomingMessage, Duplex, Buffer]
-    if (pathOf(request) === path) {
-      onUpgrade(request, socket, head)
-      return true
-    }
-    if (server.listenerCount('upgrade') > 1) return emit(event, ...args)
-    answerAsHttp(server, request, socket, head)
+    if (event !== 'upgrade') return emit(event, ...args)
+    const [request, socket, head] = args as unknown as Parameters<Upgrade>
+    const handler = claims.get(pathOf(request))
+    if (handler) handler(request, socket, head)
+    else if (server.listenerCount('upgrade') > 1) return emit(event, ...args)
+    else answerAsHttp(server, request, socket, head)
     return true
   } as Server['emit']
   // Without one listener Node does not emit at all.
-  const listener = (): void => undefined
-  server.on('upgrade', listener)
-
-  return {
-    sockets,
-    close() {
-      closed = true
-      server.off('upgrade', listener)
-    },
-  }
+  server.on('upgrade', () => undefined)
+  return claims
 }
 
 function pathOf({ url = '' }: IncomingMessage): string {
@@ -141,5 +148,5 @@ function answerAsHttp(server: Server, request: IncomingMessage, socket: Duplex, 
     if (!/^(upgrade|http2-settings|connection)$/i.test(name)) lines.push(`${name}: ${request.rawHeaders[i + 1]}`)
   }
   socket.unshift(Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'), head]))
-  server.emit('connection', socket)
+  server.emit('setSecureContext' in server ? 'secureConnection' : 'connection', socket)
 }

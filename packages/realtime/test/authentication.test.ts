@@ -215,8 +215,9 @@ describe('authentication', () => {
     // A target that names nobody is nobody, not everybody.
     const again = await as(one.url, 'carl', 's4')
     one.app.realtime.disconnect({})
+    const marker = collect(again, 'marker')
     await publish(one.app, again.id as string, 'marker')
-    expect(again.connected).toBe(true)
+    await waitFor(() => marker.length === 1)
   })
 
   it('denies rooms by default, rooms of other sockets in any case, and asks with the user', async () => {

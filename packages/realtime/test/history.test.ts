@@ -1,6 +1,8 @@
 import { waitFor } from '@fastify-scale/dev-services'
 import { Redis } from 'ioredis'
 import { describe, expect, it } from 'vitest'
+import { io as plainClient } from 'socket.io-client'
+import type { Position } from '../src/index.ts'
 import { collect, connect, onEnd, open, publish, startApp, useRedis } from './support.ts'
 
 describe('history rooms', () => {
@@ -65,6 +67,18 @@ describe('history rooms', () => {
     const client = await connect(one.url)
     const got = collect<number>(client, 'n')
     await client.join('board:1')
+    // A plain client, which drops nothing by itself: it is sent nothing twice either.
+    const plain = plainClient(one.url, { transports: ['websocket'], forceNew: true, reconnectionDelay: 100 })
+    onEnd(() => plain.disconnect())
+    let at: Position | undefined
+    const seen: number[] = []
+    plain.on('n', (_n, position: Position) => {
+      at = position
+      seen.push(position.seq)
+    })
+    plain.on('connect', () =>
+      plain.emit('realtime:join', [{ room: 'board:1', epoch: at?.epoch, seq: at?.seq }], () => 0),
+    )
     let last = 0
     let running = true
     const publishing = (async () => {
@@ -75,12 +89,14 @@ describe('history rooms', () => {
       const before = got.length
       await waitFor(() => got.length > before + 100)
       client.io.engine.close()
+      plain.io.engine.close()
       await waitFor(() => client.connected)
     }
     running = false
     await publishing
-    await waitFor(() => got.length >= last)
+    await waitFor(() => got.length >= last && at?.seq === last)
     expect(got).toEqual(upTo(last))
+    expect(seen).toEqual(upTo(last, seen[0]))
   })
 
   it('tell a client once when the history is shorter than its absence, and go on', async () => {
@@ -175,6 +191,24 @@ describe('history rooms', () => {
     await waitFor(() => got.includes(22))
     expect(got).toEqual(upTo(22))
     expect(resyncs).toEqual(['board:1'])
+  })
+
+  it('take in sockets that the server lets join, by either way', async () => {
+    const { one, two } = await startTwo()
+    const [client, other] = await Promise.all([connect(one.url), connect(one.url)])
+    const got = [client, other].map((each) => collect<number>(each, 'n'))
+    const socketOf = (id: string | undefined) => [...one.app.io.sockets.sockets.values()].find((each) => each.id === id)
+    await one.app.realtime.join(socketOf(client.id) as never, 'board:1')
+    await publish(two.app, 'board:1', 'n', 1)
+    await waitFor(() => got[0]?.length === 1)
+    await socketOf(other.id)?.join('board:1')
+    await publish(two.app, 'board:1', 'n', 2)
+    await waitFor(() => got[1]?.length === 1)
+    expect(got).toEqual([[1, 2], [2]])
+    expect(one.app.realtime.stats()).toMatchObject({ rooms: 1, connections: 2 })
+    await startApp({ adapter: 'none' }).then(async ({ app }) =>
+      expect(app.realtime.presence('board:1')).rejects.toMatchObject({ code: 'SCALE_REALTIME_ROOM_OPTION' }),
+    )
   })
 
   it('store a message once for each idempotency key, from any process', async () => {

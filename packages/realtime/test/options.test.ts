@@ -1,3 +1,4 @@
+import { request } from 'node:http'
 import fastify from 'fastify'
 import { describe, expect, it } from 'vitest'
 import scaleRealtime, { type RealtimeOptions } from '../src/index.ts'
@@ -82,5 +83,14 @@ describe('options', () => {
     )
     const [a, b] = await Promise.all([connect(url), connect(url, { path: '/v2/live' })])
     expect([a.connected, b.connected]).toEqual([true, true])
+    // An upgrade that is of neither is still answered.
+    const status = await new Promise((resolve, reject) => {
+      const sent = request(`${url}/nowhere`, { headers: { connection: 'Upgrade', upgrade: 'h2c' } }, (reply) => {
+        reply.resume()
+        resolve(reply.statusCode)
+      })
+      sent.on('error', reject).end()
+    })
+    expect(status).toBe(404)
   })
 })
