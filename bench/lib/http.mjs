@@ -4,9 +4,10 @@ import { createInterface } from 'node:readline'
 import { processTree, sampleProcesses } from '@fastify-scale/cluster/proc'
 import { loadWithWrk } from './load.mjs'
 
-/** CPU seconds and resident bytes of a process and all below it. */
-export function usage(pid) {
-  const samples = [...sampleProcesses(processTree(pid)).values()]
+/** CPU seconds and resident bytes of a process and all below it, and of others that belong to it (a daemon's). */
+export function usage(pid, others = []) {
+  const pids = new Set([...processTree(pid), ...others.flatMap((one) => processTree(one))])
+  const samples = [...sampleProcesses(pids).values()]
   return {
     cpu: samples.reduce((sum, one) => sum + one.cpuSeconds, 0),
     rss: samples.reduce((sum, one) => sum + one.rss, 0),
@@ -25,21 +26,21 @@ export async function startServer(command, { env = {}, timeout = 30_000 } = {}) 
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const gone = once(child, 'exit')
-  const url = await new Promise((resolve, reject) => {
+  const told = await new Promise((resolve, reject) => {
     const timer = setTimeout(
       () => reject(new Error(`${command.join(' ')} did not answer within ${timeout} ms`)),
       timeout,
     )
     void gone.then(([code]) => reject(new Error(`${command.join(' ')} exited with ${code}`)))
     createInterface({ input: child.stdout }).on('line', (line) => {
-      const match = /^\{"url":\s*"([^"]+)"/.exec(line)
-      if (!match) return
+      if (!line.startsWith('{"url"')) return
       clearTimeout(timer)
-      resolve(match[1])
+      resolve(JSON.parse(line))
     })
   })
   return {
-    url,
+    url: told.url,
+    others: told.pids ?? [],
     pid: child.pid,
     startMs: performance.now() - startedAt,
     async stop() {
@@ -80,9 +81,9 @@ export async function httpRound({
     const url = server.url + path
     const load = { connections, headers: { ...headers, ...extra.headers } }
     await loadWithWrk(url, { ...load, seconds: warmup })
-    const before = usage(server.pid)
+    const before = usage(server.pid, server.others)
     const result = await loadWithWrk(url, { ...load, seconds })
-    const after = usage(server.pid)
+    const after = usage(server.pid, server.others)
     return {
       rps: result.rps,
       p50: result.p50,

@@ -1,0 +1,3 @@
+import { compressComparison } from '../lib/compress.mjs'
+
+export default compressComparison(200)

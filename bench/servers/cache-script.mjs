@@ -1,0 +1,73 @@
+// Reads one cached value many times; prints CPU us and wall ns per read. KIND: raw, ours, bento, dedupe, manager. TIER: l1 or l2.
+import { createRequire } from 'node:module'
+import { pathToFileURL } from 'node:url'
+import { Redis } from 'ioredis'
+import { jsonOf } from './print-url.mjs'
+
+const { KIND: kind, TIER: tier, BYTES: bytes, REDIS_URL: url, TOOLS: tools } = process.env
+const value = jsonOf(Number(bytes))
+const load = async (name) => import(pathToFileURL(createRequire(`${tools}/package.json`).resolve(name)).href)
+const closers = []
+let read
+if (kind === 'raw') {
+  const redis = new Redis(url)
+  await redis.set('raw', JSON.stringify(value))
+  read = async () => JSON.parse(await redis.get('raw'))
+  closers.push(() => redis.disconnect())
+} else if (kind === 'ours') {
+  const { default: scaleCache } = await import('@fastify-scale/cache')
+  const { default: Fastify } = await import('fastify')
+  const app = Fastify()
+  await app.register(scaleCache, { redis: url, prefix: `b${process.pid}`, ttl: '5m', l1: tier === 'l1' ? {} : false })
+  await app.ready()
+  const loader = async () => value
+  const options = process.env.TAGGED ? { tags: ['one', 'two'] } : {}
+  read = () => app.cache.getOrSet('key', loader, options)
+  closers.push(() => app.close())
+} else if (kind === 'bento') {
+  const { BentoCache, bentostore } = await load('bentocache')
+  const { memoryDriver } = await load('bentocache/drivers/memory')
+  const { redisDriver } = await load('bentocache/drivers/redis')
+  const store = bentostore()
+  if (tier === 'l1') store.useL1Layer(memoryDriver({ maxSize: '10mb' }))
+  store.useL2Layer(redisDriver({ connection: new Redis(url) }))
+  const cache = new BentoCache({ default: 'one', stores: { one: store } })
+  read = () => cache.getOrSet({ key: 'key', factory: async () => value, ttl: '5m' })
+  closers.push(() => cache.disconnectAll())
+} else if (kind === 'dedupe') {
+  const { createCache } = await load('async-cache-dedupe')
+  const redis = new Redis(url)
+  const cache = createCache({
+    ttl: 300,
+    storage: tier === 'l1' ? { type: 'memory' } : { type: 'redis', options: { client: redis } },
+  })
+  cache.define('get', async () => value)
+  read = () => cache.get('key')
+  closers.push(() => redis.disconnect())
+} else {
+  const { createCache } = await load('cache-manager')
+  const { Keyv } = await load('keyv')
+  const { default: KeyvRedis } = await load('@keyv/redis')
+  const store = tier === 'l1' ? new Keyv() : new Keyv({ store: new KeyvRedis(url) })
+  const cache = createCache({ stores: [store], ttl: 300_000 })
+  read = () => cache.wrap('key', async () => value)
+  closers.push(() => store.disconnect())
+}
+
+const count = tier === 'l1' ? 300_000 : 20_000
+const batch = tier === 'l1' ? 1 : 16
+async function run(times) {
+  for (let i = 0; i < times; i += batch) {
+    if (batch === 1) await read()
+    else await Promise.all(Array.from({ length: batch }, read))
+  }
+}
+await run(count / 10)
+const cpu = process.cpuUsage()
+const start = process.hrtime.bigint()
+await run(count)
+const wall = Number(process.hrtime.bigint() - start)
+const used = process.cpuUsage(cpu)
+process.stdout.write(`${JSON.stringify({ cpuUs: (used.user + used.system) / count, wallNs: wall / count })}\n`)
+for (const close of closers) await close()
+process.exit(0)
