@@ -43,6 +43,8 @@ export interface StartClusterOptions {
   maxMemory?: Size
   /** Answers 503 with Retry-After while a worker's event loop can't keep up. Default false. */
   shed?: boolean
+  /** Counts requests by route and measures each worker, for `metrics` and `status`. Default true. */
+  metrics?: boolean
   /** Level of the workers' logs, where the app's own options do not say. Default `'info'`. */
   logLevel?: string
   /** Log each request and its answer. Default false: that costs more than a small handler. */
@@ -77,6 +79,7 @@ export interface ResolvedOptions {
   hangTimeout: number
   redLines: RedLineRules
   shed: boolean
+  metrics: boolean
   logLevel: string
   requestLog: boolean
   admin: AdminAddress | undefined
@@ -111,6 +114,7 @@ const KNOWN = [
   'redLines',
   'maxMemory',
   'shed',
+  'metrics',
   'logLevel',
   'requestLog',
   'admin',
@@ -147,6 +151,7 @@ export function resolveOptions(options: StartClusterOptions, cores: () => number
     hangTimeout: parseDuration(options.hangTimeout ?? '10s', { name: 'hangTimeout', min: 0, fail }),
     redLines: resolveRedLines(options),
     shed: options.shed ?? false,
+    metrics: options.metrics ?? true,
     logLevel,
     requestLog: options.requestLog ?? false,
     admin: options.admin === undefined ? undefined : parseAdminAddress(options.admin),

@@ -77,8 +77,9 @@ export interface Beat {
 }
 
 type Shape = Record<string, 'string' | 'number' | 'boolean' | 'object'>
+type Checks = [field: string, type: string][]
 
-const FROM_WORKER: Record<FromWorker['t'], Shape> = {
+const FROM_WORKER = checks<FromWorker['t']>({
   hello: {},
   waiting: { reason: 'string' },
   where: { adopts: 'boolean' },
@@ -97,15 +98,19 @@ const FROM_WORKER: Record<FromWorker['t'], Shape> = {
     requests: 'number',
   },
   line: { line: 'string' },
-}
+})
 
-const TO_WORKER: Record<ToWorker['t'], Shape> = {
+const TO_WORKER = checks<ToWorker['t']>({
   listen: { mode: 'string', address: 'object', handles: 'number' },
   handle: {},
   conn: { idle: 'boolean' },
   drain: { handOver: 'boolean', budget: 'number' },
   count: { count: 'number' },
   tail: { on: 'boolean' },
+})
+
+function checks<T extends string>(shapes: Record<T, Shape>): Record<string, Checks> {
+  return Object.fromEntries(Object.entries<Shape>(shapes).map(([name, shape]) => [name, Object.entries(shape)]))
 }
 
 /** Wraps a message for the channel. */
@@ -122,12 +127,12 @@ export function readToWorker(message: unknown): ToWorker | undefined {
   return read<ToWorker>(message, TO_WORKER)
 }
 
-function read<T>(message: unknown, shapes: Record<string, Shape>): T | undefined {
+function read<T>(message: unknown, shapes: Record<string, Checks>): T | undefined {
   if (typeof message !== 'object' || message === null) return undefined
   const fields = message as Record<string, unknown>
   if (fields['fs'] !== PROTOCOL || typeof fields['t'] !== 'string' || !Object.hasOwn(shapes, fields['t']))
     return undefined
-  for (const [name, type] of Object.entries(shapes[fields['t']] as Shape)) {
+  for (const [name, type] of shapes[fields['t']] as Checks) {
     const value = fields[name]
     // A NaN or an infinity does not survive JSON: it arrives as null.
     if (typeof value !== type || value === null) return undefined

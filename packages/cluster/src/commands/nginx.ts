@@ -111,7 +111,6 @@ server {
 const STANDALONE = `# Run with: nginx -e stderr -p <an empty directory> -c <this file>
 daemon off;
 worker_processes auto;
-worker_rlimit_nofile 65536;
 worker_shutdown_timeout 1h;
 pid nginx.pid;
 error_log stderr warn;

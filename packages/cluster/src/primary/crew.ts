@@ -5,13 +5,15 @@ import type { WorkerSpec } from '../worker/spec.ts'
 import type { Dispatcher } from './dispatcher.ts'
 import type { Listener, NativeHandle } from './listener.ts'
 import type { RespawnPolicy } from './respawn.ts'
-import { processesOf, type Slot } from './slot.ts'
+import type { Slot } from './slot.ts'
 import type { Counters, ExitInfo, PrimaryEvents } from './types.ts'
 import { forkWorker, type WorkerProcess } from './worker-process.ts'
 
 export interface CrewOptions {
   /** What all workers have in common; `app` and `cwd` are resolved anew for each fork. */
-  spec(): Pick<WorkerSpec, 'app' | 'name' | 'startTimeout' | 'logLevel' | 'requestLog' | 'shed'> & { cwd: string }
+  spec(): Pick<WorkerSpec, 'app' | 'name' | 'startTimeout' | 'logLevel' | 'requestLog' | 'shed' | 'metrics'> & {
+    cwd: string
+  }
   execArgv: readonly string[]
   env: Record<string, string>
   startTimeout: number
@@ -59,6 +61,9 @@ export interface Crew {
   ready(worker: WorkerProcess): Promise<void>
   /** Makes the slot's `next` its `current`; returns the old one. */
   swap(slot: Slot): WorkerProcess | undefined
+  /** Sends a worker no connections any more, ahead of its drain; and again, where it stays after all. */
+  retire(worker: WorkerProcess): void
+  reinstate(worker: WorkerProcess): void
   /** Drains a worker and waits for its end, by force at the deadline. */
   drain(worker: WorkerProcess, handOver: boolean): Promise<DrainOutcome>
   /** Ends a worker at once, without a restart. Resolves when it is gone. */
@@ -72,6 +77,8 @@ const GRACE = 2_000
 export function createCrew(options: CrewOptions): Crew {
   const { dispatcher, policy, counters, events, notices } = options
   const slots: Slot[] = []
+  // Also those whose slot is no more: they drain, and are to be waited for.
+  const processes = new Set<WorkerProcess>()
   const gone = new WeakMap<WorkerProcess, Promise<void>>()
   const settle = new WeakMap<WorkerProcess, { up(): void; down(reason: string): void; gone(): void }>()
   const drained = new WeakMap<WorkerProcess, { moved: number; cut: number }>()
@@ -97,6 +104,7 @@ export function createCrew(options: CrewOptions): Crew {
       { message: onMessage, corrupt: onCorrupt, dead: onDead, exit: onExit },
     )
     slot[place] = worker
+    processes.add(worker)
     const up = new Promise<void>((resolve, reject) => {
       const left = new Promise<void>((leave) => {
         settle.set(worker, { up: resolve, down: (reason) => reject(new StartError(reason)), gone: leave })
@@ -159,11 +167,15 @@ export function createCrew(options: CrewOptions): Crew {
     worker.readyAt = Date.now()
     worker.waitingFor = undefined
     policy.succeeded()
+    distribute(worker)
+    settle.get(worker)?.up()
+    events.emit('ready', worker)
+  }
+
+  function distribute(worker: WorkerProcess): void {
     // Where workers accept for themselves they still take over what others kept alive.
     if (options.mode() !== 'cluster')
       dispatcher.add({ id: worker.id, take: (handle, idle) => worker.send({ t: 'conn', idle }, handle) })
-    settle.get(worker)?.up()
-    events.emit('ready', worker)
   }
 
   function onCorrupt(worker: WorkerProcess, reason: string): void {
@@ -180,6 +192,7 @@ export function createCrew(options: CrewOptions): Crew {
 
   function onExit(worker: WorkerProcess, exit: ExitInfo): void {
     const slot = slots[worker.slot]
+    processes.delete(worker)
     settle.get(worker)?.down(exit.reason)
     settle.get(worker)?.gone()
     if (slot) {
@@ -282,8 +295,10 @@ export function createCrew(options: CrewOptions): Crew {
       if (old) slot.leaving.add(old)
       return old
     },
+    retire: (worker) => dispatcher.remove(worker.id),
+    reinstate: distribute,
     drain,
     end,
-    all: () => slots.flatMap(processesOf),
+    all: () => [...processes],
   }
 }

@@ -76,9 +76,11 @@ export function createDispatcher(): Dispatcher {
       pump()
     },
     add(target) {
-      const member: Member = { target, sent: [], removed: false }
+      const member = members.get(target.id) ?? { target, sent: [], removed: false }
+      member.removed = false
       members.set(target.id, member)
-      free.set(target.id, member)
+      // One that comes back may still have something to take over.
+      if (member.sent.length === 0) free.set(target.id, member)
       pump()
     },
     remove(id) {

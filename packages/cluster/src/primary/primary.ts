@@ -76,6 +76,7 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
       logLevel: options.logLevel,
       requestLog: options.requestLog,
       shed: options.shed,
+      metrics: options.metrics,
     }),
     execArgv: options.execArgv,
     env: options.env,
@@ -163,7 +164,6 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
     refuseWhileStopping()
     const result = await replaceSlots(which, {
       crew,
-      retire: (worker) => dispatcher.remove(worker.id),
       onProgress: (progress) => {
         reloading = progress
         events.emit('progress', progress)

@@ -6,8 +6,6 @@ import type { WorkerProcess } from './worker-process.ts'
 
 export interface ReloadOptions {
   crew: Crew
-  /** Takes an old worker out of the distribution of connections ahead of its drain. */
-  retire(worker: WorkerProcess): void
   onProgress(progress: ReloadProgress | undefined): void
 }
 
@@ -27,6 +25,8 @@ export async function replaceSlots(slots: readonly Slot[], options: ReloadOption
     sum.cut += outcome.cut
     sum.killed += outcome.killed ? 1 : 0
   }
+
+  const retired: WorkerProcess[] = []
 
   async function bringUp(slot: Slot): Promise<void> {
     progress('starting', slot)
@@ -49,8 +49,16 @@ export async function replaceSlots(slots: readonly Slot[], options: ReloadOption
       // Sockets that live long: all replacements come up before the first old worker lets go, and none of the old is
       // sent a connection after that, so that no client is moved twice.
       for (const slot of slots) await bringUp(slot)
-      for (const { current } of slots) if (current) options.retire(current)
-      for (const slot of slots) await takeOver(slot)
+      for (const { current } of slots) {
+        if (!current) continue
+        crew.retire(current)
+        retired.push(current)
+      }
+      for (const slot of slots) {
+        // A replacement may have died while it waited for the others.
+        if (!slot.next) await bringUp(slot)
+        await takeOver(slot)
+      }
     } else {
       for (const slot of slots) {
         await bringUp(slot)
@@ -60,6 +68,7 @@ export async function replaceSlots(slots: readonly Slot[], options: ReloadOption
     return { ok: true, ...sum, ms: Math.round(performance.now() - began) }
   } catch (error) {
     await Promise.all(slots.flatMap(({ next }) => (next ? [crew.end(next)] : [])))
+    for (const worker of retired) if (worker.state === 'ready') crew.reinstate(worker)
     // One that died meanwhile left its slot to the replacement.
     for (const slot of slots) if (!slot.current) crew.revive(slot, 0)
     return { ok: false, reason: (error as Error).message, ...sum, ms: Math.round(performance.now() - began) }

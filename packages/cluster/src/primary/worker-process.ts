@@ -27,6 +27,8 @@ export interface ForkEvents {
   exit(worker: WorkerProcess, exit: ExitInfo): void
 }
 
+const ignore = (): void => undefined
+
 /** One forked process. The primary's logic sets its state; this knows the process and its channel. */
 export interface WorkerProcess extends WorkerHandle {
   state: WorkerState
@@ -98,7 +100,7 @@ export function forkWorker({ spec, cwd, execArgv, env }: ForkOptions, events: Fo
   function write(message: object, handle?: NativeHandle): boolean {
     if (!child.connected) return false
     // Errors of a channel that breaks are not news: the exit tells.
-    child.send(message, handle as never, {}, () => undefined)
+    child.send(message, handle as never, undefined, ignore)
     return true
   }
 

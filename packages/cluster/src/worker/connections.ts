@@ -39,12 +39,14 @@ export function trackConnections(server: Server): Connections {
   const emptied: (() => void)[] = []
   const plain = server instanceof HttpServer
 
+  // One function for all connections, not a closure for each.
+  function forget(this: HttpSocket): void {
+    sockets.delete(this)
+    if (sockets.size === 0) for (const listener of emptied.splice(0)) listener()
+  }
   server.on('connection', function scaleTrack(socket: HttpSocket) {
     sockets.add(socket)
-    socket.once('close', () => {
-      sockets.delete(socket)
-      if (sockets.size === 0) for (const listener of emptied.splice(0)) listener()
-    })
+    socket.on('close', forget)
   })
   server.on(
     'session',

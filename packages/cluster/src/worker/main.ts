@@ -40,7 +40,7 @@ async function main(channel: WorkerChannel): Promise<void> {
   obey(channel, state, log, worker)
   await channel.send({ t: 'hello' })
   startBeat(
-    (beat) => void channel.send({ t: 'beat', ...beat }),
+    (beat) => channel.tell({ t: 'beat', ...beat }),
     () => state.connections,
     () => link.stats?.(),
   )
@@ -50,7 +50,7 @@ async function main(channel: WorkerChannel): Promise<void> {
     created(instance) {
       state.connections = trackConnections(instance.server)
       // An app that registers it itself adds its own options to this one.
-      void instance.register(scaleCluster)
+      void instance.register(scaleCluster, { metrics: spec.metrics })
       if (spec.shed) void instance.register(import('@fastify/under-pressure'), SHED)
     },
   })
@@ -67,7 +67,7 @@ function obey(channel: WorkerChannel, state: WorkerState, log: WorkerLog, worker
   channel.on((message, handle) => {
     if (message.t === 'conn') takeConnection(handle, message.idle)
     else if (message.t === 'count') worker.count = message.count
-    else if (message.t === 'tail') log.tail(message.on ? (line) => void channel.send({ t: 'line', line }) : undefined)
+    else if (message.t === 'tail') log.tail(message.on ? (line) => channel.tell({ t: 'line', line }) : undefined)
     else if (message.t === 'drain' && !state.draining) void leave(message).catch((error) => fail(channel, error))
   })
 
@@ -75,7 +75,7 @@ function obey(channel: WorkerChannel, state: WorkerState, log: WorkerLog, worker
     if (handle && !state.listening.take(handle, idle))
       void channel.send({ t: 'give' }, handle).then(() => handle.close())
     // Afterwards, in the same tick: should this process die in between, nothing was read yet and another one takes it.
-    void channel.send({ t: 'took', count: 1 })
+    channel.tell({ t: 'took', count: 1 })
   }
 
   async function leave(order: { handOver: boolean; budget: number }): Promise<void> {

@@ -16,6 +16,8 @@ export interface WorkerSpec {
   requestLog: boolean
   /** Answer 503 while the event loop can't keep up. */
   shed: boolean
+  /** Count requests by route. */
+  metrics: boolean
 }
 
 const VARIABLE = 'FASTIFY_SCALE_WORKER'
