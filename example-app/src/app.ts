@@ -22,7 +22,7 @@ import uploads from './routes/uploads.ts'
 import './types.ts'
 
 /** Options of the server, where the launcher or fastify-cli makes it. */
-export const options: FastifyServerOptions = { trustProxy: 'loopback' }
+export const options: FastifyServerOptions = { trustProxy: process.env['TRUST_PROXY'] || 'loopback' }
 
 /** The photo board: an ordinary Fastify plugin. It does not know whether it runs alone or as many processes. */
 const app: FastifyPluginAsync = async (fastify) => {
