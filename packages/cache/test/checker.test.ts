@@ -22,9 +22,9 @@ afterAll(async () => {
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
 async function cutConnections(): Promise<void> {
-  await pause(120)
+  await pause(300)
   await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub', 'SKIPME', 'yes')
-  await pause(150)
+  await pause(600)
   await admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
 }
 
@@ -46,7 +46,7 @@ test('no read that began after an acknowledged invalidation is stale, with conne
 }, async () => {
   const result = await runChecker(options())
   expect(result.reads).toBeGreaterThanOrEqual(READS)
-  expect(result.writes).toBeGreaterThan(100)
+  expect(result.writes).toBeGreaterThan(20)
   expect({ seed: SEED, stale: result.stale.slice(0, 5), count: result.stale.length }).toEqual({
     seed: SEED,
     stale: [],

@@ -110,7 +110,7 @@ test('the randomised checker', { timeout: 600_000 }, async () => {
       keys: 40,
       tags: 10,
       chaos: async () => {
-        await pause(200)
+        await pause(400)
         for (const node of client.nodes('master')) await node.call('CLIENT', 'KILL', 'TYPE', 'pubsub', 'SKIPME', 'yes')
       },
     })

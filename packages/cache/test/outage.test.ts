@@ -134,7 +134,10 @@ test('a restarted Redis begins a new epoch: nothing older is served', async () =
   // With persistence, so that the old entries are there again, and the deletes since the last save are not.
   const kept = await startRedis({ args: ['--save', '3600', '1'] })
   const prefix = uniquePrefix()
-  const [one, two] = [await appWith({ redis: kept.url, prefix }), await appWith({ redis: kept.url, prefix, l1: false })]
+  const [one, two] = [
+    await appWithRoom({ redis: kept.url, prefix }),
+    await appWithRoom({ redis: kept.url, prefix, l1: false }),
+  ]
   try {
     await one.cache.set('k', 'old', { ttl: '1h' })
     expect(await two.cache.get('k')).toBe('old')

@@ -64,8 +64,9 @@ export function answerFrom(
 }
 
 function chooseCoding(stored: StoredResponse, client: IncomingHttpHeaders, compressor: Compressor | undefined): string {
+  if (!compressor || client.range !== undefined) return 'identity'
   const available = Object.keys(stored.bodies).filter((coding) => coding !== 'identity')
-  if (!compressor || available.length === 0 || client.range !== undefined) return 'identity'
+  if (available.length === 0) return 'identity'
   // Where nothing that is there suits, identity is better than a 406.
   return compressor.negotiate(joinLines(client['accept-encoding']), available) ?? 'identity'
 }

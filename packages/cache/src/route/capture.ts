@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream'
 import { skipChannel } from '../channels.ts'
 import { tagsOf } from '../tag-names.ts'
 import { answerFrom } from './answer.ts'
-import { type RouteCacheParts, type RouteLookup, setHeaders, setStatus, NAME } from './cache.ts'
+import { type RouteCacheParts, type RouteLookup, setHeaders, setStatus, NAME, urlTagOf } from './cache.ts'
 import type { HeaderValue } from './directives.ts'
 import { freshenHeaders } from './freshen.ts'
 import { type Storable, judgeResponse } from './policy.ts'
@@ -173,7 +173,7 @@ export class RouteCapture {
           !(session.encodes && name === 'accept-encoding' && response.headers['content-encoding'] === undefined),
       )
       await this.parts.store.save(load, found, session.primary, names, session.client, response, [
-        session.urlTag,
+        urlTagOf(session.url),
         ...tagsOf('', given),
       ])
     }

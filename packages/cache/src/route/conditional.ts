@@ -17,6 +17,7 @@ export function isNotModified(request: IncomingHttpHeaders, stored: Validators):
     const opaque = weaken(stored.etag)
     return listTags(noneMatch).some((tag) => weaken(tag) === opaque)
   }
+  if (request['if-modified-since'] === undefined) return false
   const since = parseHttpDate(request['if-modified-since'])
   const modified = parseHttpDate(stored.lastModified ?? stored.date)
   return since !== undefined && modified !== undefined && modified <= since

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { findCapability } from '@fastify-scale/kit'
-import type { FastifyInstance, FastifyReply, FastifyRequest, preHandlerAsyncHookHandler } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, preHandlerHookHandler } from 'fastify'
 import type { Engine } from '../engine.ts'
 import type { KeySpace } from '../key.ts'
 import type { ResolvedOptions } from '../options.ts'
@@ -81,27 +81,47 @@ export function addRouteCache(
       route.onSend = append(route.onSend, invalidateHook)
   })
 
-  function lookupHook(route: ResolvedRoute): preHandlerAsyncHookHandler {
-    return async function scaleCacheLookup(request, reply) {
+  function lookupHook(route: ResolvedRoute): preHandlerHookHandler {
+    return function scaleCacheLookup(request, reply, done) {
       // A HEAD route made from a GET route brings its hooks along.
-      if (sessions.has(request) || (request.method !== 'GET' && request.method !== 'HEAD')) return
-      const session = lookup.session(request, reply, route)
+      if (sessions.has(request) || (request.method !== 'GET' && request.method !== 'HEAD')) return done()
+      let session: RouteSession
+      try {
+        session = lookup.session(request, route)
+      } catch (error) {
+        return done(error as Error)
+      }
       sessions.set(request, session)
-      if (await lookup.run(request, reply, session)) return reply
+      if (lookup.fromMemory(request, reply, session)) return
+      lookup.run(request, reply, session).then(
+        (answered) => {
+          if (!answered) done()
+        },
+        (error: unknown) => done(error as Error),
+      )
     }
   }
 
-  async function captureHook(request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> {
+  function captureHook(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    payload: unknown,
+    done: (error: Error | null, payload?: unknown) => void,
+  ): void {
     const session = sessions.get(request)
-    if (!session || session.answered) return payload
+    if (!session || session.answered) return done(null, payload)
     session.answered = true
-    return capture.run(request, reply, session, payload)
+    capture.run(request, reply, session, payload).then(
+      (sent) => done(null, sent),
+      (error: unknown) => done(error as Error),
+    )
   }
 
   /** The client went away, or the handler took the reply over: nothing will come. */
-  async function endHook(request: FastifyRequest): Promise<void> {
+  function endHook(request: FastifyRequest, _reply: FastifyReply, done: () => void): void {
     const session = sessions.get(request)
     if (session && !session.answered) capture.end(session)
+    done()
   }
 
   async function invalidateHook(request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> {

@@ -9,11 +9,12 @@ export interface RouteSession {
   route: ResolvedRoute
   /** Host and URL, or what the route's `key` says. */
   primary: string
-  /** The tag that every response of the URL carries: an unsafe method invalidates it. */
-  urlTag: string
+  /** Host and URL: an unsafe request to it invalidates what is stored. */
+  url: string
   directives: Directives
   /** The client's own conditions and codings; the handler is asked without them, or with ours. */
   client: IncomingHttpHeaders
+  /** Known where the handler is asked. */
   authenticated: boolean
   /** What is stored is one user's own. */
   own: boolean

@@ -39,6 +39,20 @@ export class RouteStore {
     this.end = version === undefined ? '}' : `}@${version}`
   }
 
+  /** What memory holds for a request, after a recent look at the sockets; undefined says nothing. */
+  remembered(primary: string, headers: IncomingHttpHeaders, vary: readonly string[]): StoredResponse | undefined {
+    const { memory, turn } = this.engine.parts
+    const now = performance.now()
+    if (!memory?.trusted || !turn.isRecent(now)) return undefined
+    let held = memory.get(this.valueOf(vary.length === 0 ? primary : variantText(primary, vary, headers)), now)
+    let content = held && decodeStored(held.entry)
+    if (content && 'vary' in content) {
+      held = memory.get(this.valueOf(variantText(primary, content.vary, headers)), now)
+      content = held && decodeStored(held.entry)
+    }
+    return content && !('vary' in content) ? content : undefined
+  }
+
   /** Rejects with SCALE_CACHE_UNAVAILABLE where Redis is away. */
   async find(primary: string, headers: IncomingHttpHeaders, vary: readonly string[]): Promise<Found> {
     const base = this.keyOf(primary)
@@ -126,19 +140,26 @@ export class RouteStore {
     return { content, seen: () => seen ?? (entry && headerOf(entry)), level: 'l2' }
   }
 
+  private valueOf(text: string): string {
+    return this.valueBase + encodeKey(text) + this.end
+  }
+
   private keyOf(text: string): EngineKey {
-    const encoded = encodeKey(text)
     return {
       name: text,
-      value: this.valueBase + encoded + this.end,
-      lease: this.leaseBase + encoded + this.end,
+      value: this.valueOf(text),
+      lease: this.leaseBase + encodeKey(text) + this.end,
       implicit: [],
     }
   }
 
   private variantOf(primary: string, names: readonly string[], headers: IncomingHttpHeaders): EngineKey {
-    return this.keyOf(`${primary} ${names.join(',')} ${variantKey(names, headers)}`)
+    return this.keyOf(variantText(primary, names, headers))
   }
+}
+
+function variantText(primary: string, names: readonly string[], headers: IncomingHttpHeaders): string {
+  return `${primary} ${names.join(',')} ${variantKey(names, headers)}`
 }
 
 const nothing = (): undefined => undefined

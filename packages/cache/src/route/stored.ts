@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import type { Entry } from '../entry.ts'
 
 /** A stored response. */
@@ -62,4 +63,21 @@ export function decodeStored(entry: Entry): StoredResponse | VaryMarker | undefi
   }
   decoded.set(entry, stored)
   return stored
+}
+
+/** Up to this size a text is written in one piece with its headers, which costs less than two. */
+const LARGEST_TEXT = 8_192
+const texts: WeakMap<Buffer, string | Buffer> = new WeakMap()
+
+/** A body in the form that is cheapest to send: small texts as text, with the same bytes. */
+export function sendable(body: Buffer, contentType: string | string[] | undefined): string | Buffer {
+  if (body.length > LARGEST_TEXT) return body
+  let form = texts.get(body)
+  if (form === undefined) {
+    // Only where Fastify would not add a charset of its own.
+    form =
+      typeof contentType === 'string' && /charset=utf-8/i.test(contentType) && isUtf8(body) ? body.toString() : body
+    texts.set(body, form)
+  }
+  return form
 }
