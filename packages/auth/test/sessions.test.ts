@@ -226,6 +226,28 @@ describe('revocation', () => {
     expect(await status(app, (await app.auth.refresh(tokens.refreshToken as string)).accessToken)).toBe(200)
   })
 
+  it('holds in the process that asked as soon as it is done, before the stream comes round', async () => {
+    const app = await service()
+    for (let i = 0; i < 50; i++) {
+      const { accessToken } = await app.auth.login({ sub: 'u1' })
+      await app.auth.revoke({ jti: app.auth.verify(accessToken).jti as string })
+      expect(() => app.auth.verify(accessToken)).toThrow(expect.objectContaining({ code: 'SCALE_AUTH_TOKEN_REVOKED' }))
+    }
+  })
+
+  it('of all holds for a process that has not heard of it yet', async () => {
+    // As if the entry of the stream were still on its way: the cut-off itself is in Redis.
+    const one = await service()
+    const two = await service()
+    const tokens = await one.auth.login({ sub: 'u1' })
+    await client.set('auth:1:cut-off-all', Math.floor((await redisTime()) / 1_000) + 1, 'EX', 60)
+    await expect(two.auth.refresh(tokens.refreshToken as string)).rejects.toMatchObject(invalid)
+    // A login after it waits until it can give a token that is not cut off.
+    const later = await two.auth.login({ sub: 'u1' })
+    expect(two.auth.verify(later.accessToken).iat).toBeGreaterThan(Number(await client.get('auth:1:cut-off-all')))
+    await client.del('auth:1:cut-off-all')
+  })
+
   it('of a subject ends all its sessions and no other', async () => {
     const [one, two] = [await service(), await service()]
     const mine = await Promise.all([one, two, one].map((app) => app.auth.login({ sub: 'me' })))
