@@ -33,7 +33,7 @@ export interface ScaleJobsOptions {
   /** What the keys in Redis begin with. Default `'jobs'`. */
   prefix?: string
   /** The name of the decorator: `fastify.jobs`. Default `'jobs'`. */
-  name?: string
+  decorator?: string
   /** The queues by name. `default` is always there. */
   queues?: Record<string, QueueOptions>
   /** What this process does. Default: what the launcher says, else `'all'`. */
@@ -62,7 +62,7 @@ export interface ResolvedQueue {
 export interface ResolvedOptions {
   readonly redis: RedisSource | undefined
   readonly prefix: string
-  readonly name: string
+  readonly decorator: string
   readonly queues: Readonly<Record<string, ResolvedQueue>>
   readonly role: Role | undefined
   readonly timeout: number
@@ -85,7 +85,7 @@ export interface ResolvedJob {
 const OPTIONS = [
   'redis',
   'prefix',
-  'name',
+  'decorator',
   'queues',
   'role',
   'timeout',
@@ -102,10 +102,11 @@ export const fail = (message: string): Error => new OptionError(message)
 /** @throws SCALE_JOBS_OPTION */
 export function resolveOptions(options: ScaleJobsOptions): ResolvedOptions {
   checkKnown(options, OPTIONS, '@fastify-scale/jobs', fail)
-  const { redis, prefix = 'jobs', name = 'jobs', role, queues = {}, keep = {}, telemetry } = options
+  const { redis, prefix = 'jobs', decorator = 'jobs', role, queues = {}, keep = {}, telemetry } = options
   if (typeof prefix !== 'string' || !/^[^{}\s]+$/.test(prefix))
     throw fail(`option 'prefix' must be text without braces and spaces, but is ${show(prefix)}`)
-  if (typeof name !== 'string' || name === '') throw fail("option 'name' must be the name of a decorator")
+  if (typeof decorator !== 'string' || decorator === '')
+    throw fail("option 'decorator' must be the name of a decorator")
   if (role !== undefined && !isRole(role))
     throw fail(`option 'role' must be 'web', 'jobs' or 'all', but is ${show(role)}`)
   if (typeof queues !== 'object' || queues === null)
@@ -115,7 +116,7 @@ export function resolveOptions(options: ScaleJobsOptions): ResolvedOptions {
   return {
     redis,
     prefix,
-    name,
+    decorator,
     queues: resolved,
     role,
     telemetry,

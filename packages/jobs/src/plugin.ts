@@ -91,7 +91,7 @@ const plugin: FastifyPluginAsync<ScaleJobsOptions> = async (fastify, userOptions
   const tickers: Ticker[] = []
 
   fastify.decorate(
-    options.name as 'jobs',
+    options.decorator as 'jobs',
     createJobs({
       role,
       definitions,
@@ -121,7 +121,7 @@ const plugin: FastifyPluginAsync<ScaleJobsOptions> = async (fastify, userOptions
     })
   }
 
-  addReadinessCheck(fastify, { name: `${options.name}: redis`, check: async () => void (await client.ping()) })
+  addReadinessCheck(fastify, { name: `${options.decorator}: redis`, check: async () => void (await client.ping()) })
 
   fastify.addHook('onReady', async function scaleJobsStart() {
     definitions.seal()
@@ -141,7 +141,7 @@ const plugin: FastifyPluginAsync<ScaleJobsOptions> = async (fastify, userOptions
   })
 
   addDrainStep(fastify, {
-    name: `${options.name}: workers`,
+    name: `${options.decorator}: workers`,
     async run(context) {
       await Promise.all(tickers.map((ticker) => ticker.stop()))
       await workers.drain(context)

@@ -22,7 +22,7 @@ export interface SettingsOptions {
   /** What the keys in Redis begin with. Registrations of one prefix share their settings. Default `'settings'`. */
   prefix?: string
   /** The name of the decorator: `fastify.settings`. Default `'settings'`. */
-  name?: string
+  decorator?: string
   /** How long `set` and `history` may take, and how long registration waits for the first load. Default `'1s'`. */
   timeout?: Duration
   /** How many changes of all settings together are kept for `history`, about. Default 1,000. */
@@ -35,28 +35,29 @@ export interface ResolvedOptions {
   readonly redis: RedisSource | undefined
   readonly definitions: Definitions
   readonly prefix: string
-  readonly name: string
+  readonly decorator: string
   readonly timeout: number
   readonly history: number
   readonly maxSize: number
 }
 
-const OPTIONS = ['redis', 'schema', 'prefix', 'name', 'timeout', 'history', 'maxSize']
+const OPTIONS = ['redis', 'schema', 'prefix', 'decorator', 'timeout', 'history', 'maxSize']
 
 export const fail = (message: string): Error => new OptionError(message)
 
 /** @throws SCALE_SETTINGS_OPTION */
 export function resolveOptions(options: SettingsOptions): ResolvedOptions {
   checkKnown(options, OPTIONS, '@fastify-scale/settings', fail)
-  const { redis, schema, prefix = 'settings', name = 'settings' } = options
+  const { redis, schema, prefix = 'settings', decorator = 'settings' } = options
   if (typeof prefix !== 'string' || !/^[^{}\s]+$/.test(prefix))
     throw fail(`option 'prefix' must be text without braces and spaces, but is ${show(prefix)}`)
-  if (typeof name !== 'string' || name === '') throw fail(`option 'name' must be the name of a decorator`)
+  if (typeof decorator !== 'string' || decorator === '')
+    throw fail(`option 'decorator' must be the name of a decorator`)
   return {
     redis,
     definitions: defineSettings(schema),
     prefix,
-    name,
+    decorator,
     timeout: parseDuration(options.timeout ?? '1s', { name: 'timeout', min: 50, max: 60_000, fail }),
     history: parseInteger(options.history ?? 1_000, { name: 'history', min: 1, max: 1_000_000, fail }),
     maxSize: parseSize(options.maxSize ?? '16KB', { name: 'maxSize', max: 1_048_576, fail }),

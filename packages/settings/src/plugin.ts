@@ -20,7 +20,7 @@ declare module 'fastify' {
 const PACKAGE = '@fastify-scale/settings'
 
 const plugin: FastifyPluginAsync<SettingsOptions> = async (fastify, userOptions) => {
-  const { definitions, name, prefix, timeout, history, maxSize, redis } = resolveOptions(userOptions)
+  const { definitions, decorator, prefix, timeout, history, maxSize, redis } = resolveOptions(userOptions)
   const { log } = fastify
   const connections = await openConnections({ packageName: PACKAGE, redis, host: fastify as object, log, fail })
   const keys = keysOf(connections.keyPrefix + prefix)
@@ -61,7 +61,7 @@ const plugin: FastifyPluginAsync<SettingsOptions> = async (fastify, userOptions)
   })
   const client = await connections.command({ timeout })
   fastify.decorate(
-    name as 'settings',
+    decorator as 'settings',
     createSettings({
       live,
       definitions,
@@ -71,7 +71,7 @@ const plugin: FastifyPluginAsync<SettingsOptions> = async (fastify, userOptions)
     }),
   )
   addReadinessCheck(fastify, {
-    name: `${name}: loaded`,
+    name: `${decorator}: loaded`,
     check() {
       if (!loaded) throw new NotLoadedError('no settings could be loaded from Redis since this process started')
     },

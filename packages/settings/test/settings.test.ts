@@ -207,7 +207,7 @@ describe('the plugin', () => {
   test('two registrations with names and prefixes of their own do not meet', async () => {
     const app = Fastify()
     await app.register(scaleSettings, { redis: bench.redis.url, schema, prefix: 'one' })
-    await app.register(scaleSettings, { redis: bench.redis.url, schema, prefix: 'two', name: 'others' })
+    await app.register(scaleSettings, { redis: bench.redis.url, schema, prefix: 'two', decorator: 'others' })
     const [one, two] = [app, { settings: (app as unknown as { others: never }).others }].map((host) =>
       bench.settings(host as never),
     )
