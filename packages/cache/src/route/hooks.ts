@@ -93,12 +93,10 @@ export function addRouteCache(
       }
       sessions.set(request, session)
       if (lookup.fromMemory(request, reply, session)) return
-      lookup.run(request, reply, session).then(
-        (answered) => {
-          if (!answered) done()
-        },
-        (error: unknown) => done(error as Error),
-      )
+      callBack(lookup.run(request, reply, session), (error, answered) => {
+        if (error) done(error)
+        else if (!answered) done()
+      })
     }
   }
 
@@ -111,10 +109,7 @@ export function addRouteCache(
     const session = sessions.get(request)
     if (!session || session.answered) return done(null, payload)
     session.answered = true
-    capture.run(request, reply, session, payload).then(
-      (sent) => done(null, sent),
-      (error: unknown) => done(error as Error),
-    )
+    callBack(capture.run(request, reply, session, payload), done)
   }
 
   /** The client went away, or the handler took the reply over: nothing will come. */
@@ -143,4 +138,12 @@ function append<T>(hooks: T | T[] | undefined, hook: unknown): T[] {
   const last = (hook as { name?: string }).name
   // A HEAD route is made of a copy of its GET route, hooks and all.
   return list.some((one) => (one as { name?: string }).name === last) ? list : [...list, hook as T]
+}
+
+/** Hooks call back: most requests end in them without a promise. */
+function callBack<T>(work: Promise<T>, settled: (error: Error | null, value?: T) => void): void {
+  work.then(
+    (value) => settled(null, value),
+    (error: unknown) => settled(error as Error),
+  )
 }
