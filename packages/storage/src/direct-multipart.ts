@@ -81,7 +81,7 @@ export async function signDirectMultipart(
     const url = await getSignedUrl(
       presign,
       new UploadPartCommand({ ...target, UploadId: uploadId, PartNumber: partNumber, ContentLength: end - start }),
-      { expiresIn: seconds, signableHeaders: new Set(['host', 'content-length']) },
+      { expiresIn: seconds },
     ).catch((error: unknown) => {
       throw toS3Error(error)
     })

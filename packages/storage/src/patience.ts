@@ -6,6 +6,9 @@ export interface Patience {
    * up its time, and with the signal's reason when that aborts. One wait at a time.
    */
   wait<T>(promise: Promise<T>): Promise<T>
+  /** The same without a promise: the clock runs until `end()`, or until it calls `fail`. */
+  begin(fail: (error: Error) => void): void
+  end(): void
   /** Tells that the client sent so many bytes, which buys it time. */
   sent(bytes: number): void
   /** Ends the clock; nothing is waited for any more. */
@@ -47,36 +50,47 @@ export function createPatience(options: PatienceOptions): Patience {
   const onAbort = (): void => fail?.(signal.reason as Error)
   signal.addEventListener('abort', onAbort, { once: true })
 
+  function begin(onFail: (error: Error) => void): void {
+    if (signal.aborted) return onFail(signal.reason as Error)
+    since = now()
+    timer ??= setTimeout(look, Math.max(0, Math.ceil(idleTimeout - debt)))
+    fail = (error) => {
+      end()
+      onFail(error)
+    }
+  }
+  function end(): void {
+    if (!fail) return
+    fail = undefined
+    debt += now() - since
+  }
+
   return {
+    begin,
+    end,
     sent(bytes) {
       debt = minRate === 0 ? 0 : Math.max(0, debt - (bytes / minRate) * 1_000)
     },
     wait(promise) {
       return new Promise((resolve, reject) => {
-        if (signal.aborted) {
-          reject(signal.reason as Error)
-          return
+        let over = false
+        const settle = (act: () => void): void => {
+          if (over) return
+          over = true
+          act()
         }
-        since = now()
-        timer ??= setTimeout(look, Math.max(0, Math.ceil(idleTimeout - debt)))
-        const end = (): void => {
-          fail = undefined
-          debt += now() - since
-        }
-        fail = (error) => {
-          end()
-          reject(error)
-        }
-        const mine = fail
+        begin((error) => settle(() => reject(error)))
         promise.then(
-          (value) => {
-            if (fail === mine) end()
-            resolve(value)
-          },
-          (error: unknown) => {
-            if (fail === mine) end()
-            reject(error as Error)
-          },
+          (value) =>
+            settle(() => {
+              end()
+              resolve(value)
+            }),
+          (error: unknown) =>
+            settle(() => {
+              end()
+              reject(error as Error)
+            }),
         )
       })
     },

@@ -1,7 +1,7 @@
-import { PutObjectCommand, type S3Client } from '@aws-sdk/client-s3'
 import { Readable } from 'node:stream'
+import { PutObjectCommand, type S3Client } from '@aws-sdk/client-s3'
 import type { ObjectParams, PutTrace } from './put-parts.ts'
-import type { NextChunk } from './reader.ts'
+import type { BodyReader, Flow } from './reader.ts'
 import { timeout, toS3Error } from './s3-call.ts'
 
 /** S3's limit for one PutObject: 5 GB. */
@@ -13,6 +13,17 @@ export interface StreamDeps {
   requestTimeout: number
 }
 
+/** A body of known length. */
+export interface KnownBody {
+  /** Chunks that were read already. */
+  first: readonly Buffer[]
+  flow: NonNullable<BodyReader['flow']>
+  /** Bytes in all. */
+  length: number
+  /** Sees each chunk on its way; what it throws ends the upload. */
+  see(chunk: Buffer): void
+}
+
 /**
  * Stores a body of known length as one PutObject, straight through: nothing is collected and nothing can be repeated, so a
  * failure of S3 is the client's to repeat. S3's time runs only while S3 is waited for; a slow client costs it nothing.
@@ -20,8 +31,7 @@ export interface StreamDeps {
 export async function putStream(
   deps: StreamDeps,
   params: ObjectParams,
-  next: NextChunk,
-  length: number,
+  { first, flow, length, see }: KnownBody,
   trace: PutTrace,
   stop: AbortController,
 ): Promise<{ etag: string }> {
@@ -31,18 +41,17 @@ export async function putStream(
     if (waitingForClient) watchdog.refresh()
     else stop.abort(timeout())
   }, deps.requestTimeout)
+  const waitForS3 = (): void => {
+    waitingForClient = false
+    watchdog.refresh()
+  }
+  let source: Flow | undefined
   const body = new Readable({
     highWaterMark: 256 * 1_024,
     read() {
+      if (waitingForClient) return
       waitingForClient = true
-      next().then(
-        (chunk) => {
-          waitingForClient = false
-          watchdog.refresh()
-          body.push(chunk)
-        },
-        (error: unknown) => stop.abort(error),
-      )
+      source?.resume()
     },
   })
   // The SDK does not listen before it sends.
@@ -51,6 +60,28 @@ export async function putStream(
   const onAbort = (): void => sent.abort()
   signal.addEventListener('abort', onAbort, { once: true })
   try {
+    for (const chunk of first) {
+      see(chunk)
+      body.push(chunk)
+    }
+    source = flow({
+      chunk(chunk) {
+        try {
+          see(chunk)
+        } catch (error) {
+          stop.abort(error)
+          return false
+        }
+        if (body.push(chunk)) return true
+        waitForS3()
+        return false
+      },
+      end() {
+        waitForS3()
+        body.push(null)
+      },
+      error: (error) => stop.abort(error),
+    })
     signal.throwIfAborted()
     trace.touched = true
     const aborted = new Promise<never>((_resolve, reject) => {
@@ -66,7 +97,7 @@ export async function putStream(
     ])
     return { etag: ETag ?? '' }
   } catch (error) {
-    if (!signal.aborted) stop.abort(toS3Error(error))
+    if (!signal.aborted) stop.abort(trace.touched ? toS3Error(error) : error)
     throw signal.reason
   } finally {
     clearTimeout(watchdog)

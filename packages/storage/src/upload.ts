@@ -117,7 +117,7 @@ async function storeFile(
   let key = ''
   try {
     if (file.length !== undefined && file.length > maxBytes) throw tooLarge(maxBytes)
-    const { head, next } = await peek(file.reader.next, SNIFF_BYTES)
+    const { head, chunks, next } = await peek(file.reader.next, SNIFF_BYTES)
     const type = await sniff(head, file.declaredType)
     if (plan.allowedTypes && !isAllowed(type.contentType, plan.allowedTypes))
       throw typeNotAllowed(type.contentType, plan.allowedTypes)
@@ -130,6 +130,10 @@ async function storeFile(
       random: deps.random(),
     })
     const meter = createMeter(maxBytes)
+    const see = (chunk: Buffer): void => {
+      meter.add(chunk)
+      onProgress?.({ loaded: meter.bytes, total: file.length })
+    }
     const metered: NextChunk = async () => {
       const chunk = await next()
       if (chunk === null) {
@@ -137,14 +141,14 @@ async function storeFile(
           throw new TooLargeError('the file was cut off by the limits of the form parser that read it')
         return null
       }
-      meter.add(chunk)
-      onProgress?.({ loaded: meter.bytes, total: file.length })
+      see(chunk)
       return chunk
     }
     const params = objectParams(deps, key, type.contentType, plan.visibility)
+    const { length, reader } = file
     const { etag } =
-      file.length !== undefined && file.length <= MAX_PUT_BYTES && file.length > 0
-        ? await putStream(deps, params, metered, file.length, trace, stop)
+      reader.flow && length !== undefined && length <= MAX_PUT_BYTES && length > 0
+        ? await putStream(deps, params, { first: chunks, flow: reader.flow, length, see }, trace, stop)
         : await putParts(deps, params, metered, trace, stop)
     if (trace.begunAgain) await deps.cleanup.discard({ key, uncertain: true, keepObject: true })
     return {

@@ -3,7 +3,7 @@ import multipart from '@fastify/multipart'
 import { faultProxy, waitFor } from '@fastify-scale/dev-services'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { describe, expect, test } from 'vitest'
-import scaleStorage, { type StoredFile, acceptRawBodies } from '../src/index.ts'
+import scaleStorage, { type StoredFile, acceptRawBodies, uploadFailed } from '../src/index.ts'
 import { type Answer, PDF, filePart, form, listen, png, sendForm, sha256, useS3 } from './helpers.ts'
 
 const s3 = useS3()
@@ -279,14 +279,14 @@ describe('a raw body', () => {
   })
 
   test('from a client slower than S3 may be is stored: only its own silence counts against it', async () => {
-    const { url } = await start({ requestTimeout: 400 })
+    const { url } = await start({ requestTimeout: 1_000 })
     const { hostname, port } = new URL(url)
     const socket = connect(Number(port), hostname)
-    const data = png(100_000)
+    const data = png(30_000)
     socket.write(`PUT / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: ${data.length}\r\n\r\n`)
     for (let at = 0; at < data.length; at += 10_000) {
       socket.write(data.subarray(at, at + 10_000))
-      await new Promise((resolve) => setTimeout(resolve, 150))
+      await new Promise((resolve) => setTimeout(resolve, 1_200))
     }
     let received = ''
     for await (const chunk of socket) received += String(chunk)
@@ -299,7 +299,7 @@ describe('a raw body', () => {
   ])('while S3 %s: 503 in bounded time, and nothing is left', async (_what, direction) => {
     const proxy = await faultProxy({ target: s3.server.endpoint })
     s3.later(() => proxy.stop())
-    const { app, url } = await start({ endpoint: proxy.url, requestTimeout: 400, maxConcurrentUploads: 1 })
+    const { app, url } = await start({ endpoint: proxy.url, requestTimeout: 1_000, maxConcurrentUploads: 1 })
     const puts = new Set<number>()
     proxy.intercept = ({ chunk, connection, direction: actual }) => {
       if (chunk.subarray(0, 4).toString() === 'PUT ') puts.add(connection)
@@ -311,7 +311,7 @@ describe('a raw body', () => {
     expect(performance.now() - begin).toBeLessThan(12_000)
     proxy.intercept = undefined
     await waitFor(async () => (await s3.keys()).length === 0, { timeout: 20_000 })
-    expect((await app.inject({ method: 'PUT', url: '/', payload: png(100) })).statusCode).toBe(200)
+    await waitFor(async () => (await app.inject({ method: 'PUT', url: '/', payload: png(100) })).statusCode === 200)
   })
 
   test('whose client goes away leaves nothing', async () => {
@@ -354,6 +354,31 @@ describe('slots', () => {
     finish?.()
     for (const { answer } of holders) expect((await answer).status).toBe(200)
     expect(afterwards).toContain((await waiting).status)
+  })
+
+  test('are not waited for by a client that has gone', async () => {
+    const app = await s3.app({ maxConcurrentUploads: 1, slotTimeout: '60s' }, (routes) => {
+      routes.post('/', async (request) => routes.storage.upload(request))
+    })
+    const url = await listen(app)
+    const codes: string[] = []
+    s3.later(uploadFailed.subscribe(({ code }) => void codes.push(code)))
+    const arrived: unknown[] = []
+    app.server.on('request', (request) => arrived.push(request))
+    const holder = sendForm(url, async (write) => {
+      await write(png(10_000))
+      await new Promise(() => {})
+    })
+    await waitFor(() => arrived.length === 1)
+    const waiting = sendForm(url, async (write) => {
+      await write(png(10))
+      await new Promise(() => {})
+    })
+    await waitFor(() => arrived.length === 2)
+    waiting.request.destroy()
+    await waitFor(() => codes.length === 1)
+    expect(codes).toEqual(['SCALE_STORAGE_CLIENT_ABORTED'])
+    holder.request.destroy()
   })
 
   test('are not held by persist', async () => {
