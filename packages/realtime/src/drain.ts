@@ -44,12 +44,15 @@ export async function drainConnections(
     }
     if (i < all.length) await pause(STEP)
   }
-  const total = sockets.size
   const until = performance.now() + forStragglers
   while (sockets.size > 0 && performance.now() < until) await pause(STEP)
   const cut = sockets.size
   for (const socket of sockets) socket.destroy()
-  drainChannel.publish(() => ({ closed: Math.max(0, total - cut), cut, ms: Math.round(performance.now() - begun) }))
+  drainChannel.publish(() => ({
+    closed: Math.max(0, all.length - cut),
+    cut,
+    ms: Math.round(performance.now() - begun),
+  }))
 }
 
 function shuffle<T>(list: T[], random: () => number): T[] {

@@ -1,4 +1,5 @@
 import type { Connections } from '@fastify-scale/kit'
+import type { Emitter } from './api.ts'
 import { HistoryStore } from './history-store.ts'
 import { HistoryRooms } from './history.ts'
 import type { ResolvedOptions, RoomRule } from './options.ts'
@@ -81,9 +82,4 @@ export async function setUpRooms(
       await presence.close()
     },
   }
-}
-
-/** Emits events whose names the user's types do not have. */
-interface Emitter {
-  emit(event: string, ...args: unknown[]): unknown
 }

@@ -12,18 +12,18 @@ import fp from 'fastify-plugin'
 import { Server } from 'socket.io'
 import { createRedisAdapter } from './adapter.ts'
 import { createOriginReader } from './address.ts'
+import { type Emitter, createApi } from './api.ts'
 import { type Verify, createVerify } from './authentication.ts'
-import { gapChannel, publishChannel } from './channels.ts'
+import { gapChannel } from './channels.ts'
 import { drainConnections } from './drain.ts'
-import { RoomOptionError, UnavailableError, WebsocketOnlyError } from './errors.ts'
+import { UnavailableError, WebsocketOnlyError } from './errors.ts'
 import { setUpRooms } from './history-setup.ts'
 import type { Known } from './history-store.ts'
 import { type Connection, createHandshakeLimit, guardConnection } from './limits.ts'
-import { checkTarget, encodePayload } from './message.ts'
 import { serveNamespaces } from './namespaces.ts'
 import { type RealtimeOptions, type RoomRule, fail, resolveOptions } from './options.ts'
 import { type JoinReply, GAP, RECONNECT } from './protocol.ts'
-import type { PublishOptions, PublishResult, Realtime } from './realtime.ts'
+import type { Realtime } from './realtime.ts'
 import { type RawSocket, Sessions } from './sessions.ts'
 import { takeUpgrades } from './transport.ts'
 import type { RealtimeServer } from './types.ts'
@@ -38,8 +38,6 @@ declare module 'fastify' {
 }
 
 const PACKAGE = '@fastify-scale/realtime'
-/** Asks the other processes to end sockets, over `serverSideEmit`. */
-const DISCONNECT = 'realtime:disconnect'
 
 const plugin: FastifyPluginAsync<RealtimeOptions> = async (fastify, userOptions) => {
   const options = resolveOptions(userOptions)
@@ -59,6 +57,11 @@ const plugin: FastifyPluginAsync<RealtimeOptions> = async (fastify, userOptions)
           fail,
         })
 
+  // Registered first, so that it runs last; and should anything below throw, nothing stays open.
+  fastify.addHook('onClose', async function scaleRealtimeDisconnect() {
+    await connections?.close()
+  })
+
   const gapListeners = new Set<(ms: number) => void>()
   const adapter =
     options.adapter === 'none' || !connections
@@ -76,7 +79,7 @@ const plugin: FastifyPluginAsync<RealtimeOptions> = async (fastify, userOptions)
           pendingPublishes: options.limits.pendingPublishes,
           onGap(ms) {
             gapChannel.publish(() => ({ ms: Math.round(ms) }))
-            emitLocal(io, GAP, { ms: Math.round(ms) })
+            ;(io.local as unknown as Emitter).emit(GAP, { ms: Math.round(ms) })
             for (const listener of gapListeners) listener(ms)
           },
         })
@@ -181,51 +184,17 @@ const plugin: FastifyPluginAsync<RealtimeOptions> = async (fastify, userOptions)
       budget,
     ))
 
-  const realtime: Realtime = {
-    publish: (async (room: string, event: string, data: unknown, { id }: PublishOptions = {}) => {
-      checkTarget(room, event)
-      const begun = performance.now()
-      const rule = ruleOf(room)
-      let result: PublishResult = { room, seq: null, epoch: null, duplicate: false }
-      if (configured && rule && rule.history > 0)
-        result = { room, ...(await configured.publisher.publish(room, rule, encodePayload(event, data), id)) }
-      else (io.to(room) as unknown as Emitter).emit(event, data)
-      publishChannel.publish(() => ({ room, event, seq: result.seq, ms: performance.now() - begun }))
-      return result
-    }) as Realtime['publish'],
-    async join(socket, room) {
-      try {
-        await join(socket as unknown as RawSocket, room, undefined)
-      } catch (error) {
-        throw new UnavailableError(`room '${room}' could not be joined: ${(error as Error).message}`)
-      }
-    },
-    async presence(room) {
-      if (!configured || !ruleOf(room)?.presence)
-        throw new RoomOptionError(`presence of room '${room}' is not kept: name it, or a pattern, in option 'rooms'`)
-      try {
-        return await configured.presence.list(room)
-      } catch (error) {
-        throw new UnavailableError(`presence of room '${room}' could not be read: ${(error as Error).message}`)
-      }
-    },
-    disconnect(target) {
-      sessions.disconnect(target)
-      if (adapter) (io as unknown as { serverSideEmit: Emitter['emit'] }).serverSideEmit(DISCONNECT, target)
-    },
-    onGap(listener) {
-      gapListeners.add(listener)
-      return () => void gapListeners.delete(listener)
-    },
+  const realtime = createApi({
+    io,
+    adapter,
+    configured,
+    sessions,
+    ruleOf,
+    join,
+    gapListeners,
     drain: (budget = closeBudget(fastify)) => drain(budget),
-    stats: () => ({
-      connections: engine.clientsCount,
-      rooms: configured?.rooms.size ?? 0,
-      dropped: adapter?.dropped ?? 0,
-      draining: draining !== undefined,
-    }),
-  }
-  io.on(DISCONNECT as never, ((target: Parameters<Realtime['disconnect']>[0]) => sessions.disconnect(target)) as never)
+    state: () => ({ connections: engine.clientsCount, draining: draining !== undefined }),
+  })
 
   let stopRevocation: (() => void) | undefined
   fastify.addHook('onReady', async function scaleRealtimeReady() {
@@ -248,7 +217,6 @@ const plugin: FastifyPluginAsync<RealtimeOptions> = async (fastify, userOptions)
     for (const socket of transport.sockets) socket.destroy()
     adapter?.close()
     await configured?.close()
-    await connections?.close()
   })
 
   fastify.decorate(options.decorators.io as 'io', io)
@@ -258,12 +226,3 @@ const plugin: FastifyPluginAsync<RealtimeOptions> = async (fastify, userOptions)
 /** Socket.IO on every process, for Fastify. See `RealtimeOptions`. */
 export const scaleRealtime: FastifyPluginAsync<RealtimeOptions> = fp(plugin, { name: PACKAGE, fastify: '5.x' })
 export default scaleRealtime
-
-/** Emits events of ours, which the user's types do not have. */
-interface Emitter {
-  emit(event: string, ...args: unknown[]): unknown
-}
-
-function emitLocal(io: RealtimeServer, event: string, ...args: unknown[]): void {
-  ;(io.local as unknown as Emitter).emit(event, ...args)
-}

@@ -6,6 +6,7 @@ import fastifyWebsocket from '@fastify/websocket'
 import type { FastifyInstance } from 'fastify'
 import { describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
+import { drainChannel } from '../src/index.ts'
 import { startBalancer, startProcess } from './processes.ts'
 import { connect, onEnd, open, startApp, useRedis } from './support.ts'
 
@@ -81,6 +82,22 @@ describe('closing', () => {
     expect(reasons).toEqual(['transport close'])
     expect(app.realtime.stats()).toMatchObject({ connections: 0, draining: true })
     await Promise.all([app.close(), app.close()])
+  })
+
+  it('cuts a peer that does not answer, and says so', async () => {
+    const { app, url } = await startApp({ adapter: 'none', drain: { stragglers: '200ms' } })
+    const drained = new Promise((resolve) => onEnd(drainChannel.subscribe(resolve)))
+    const dead = new WebSocket(`${url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket`)
+    onEnd(() => dead.terminate())
+    await new Promise((resolve) => dead.once('open', resolve))
+    await waitFor(() => app.realtime.stats().connections === 1)
+    dead.pause()
+    await connect(url)
+    await app.realtime.drain()
+    expect(await drained).toMatchObject({ closed: 1, cut: 1 })
+    await waitFor(
+      () => new Promise<boolean>((resolve) => app.server.getConnections((_error, count) => resolve(count === 0))),
+    )
   })
 
   it('leaves no timer, socket or listener in the process, with Redis away too', async () => {

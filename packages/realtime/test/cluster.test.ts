@@ -41,53 +41,58 @@ describe.each(['redis-sharded', 'redis'] as const)('on a Redis Cluster, with ada
     expect(await one.app.realtime.presence('board:3')).toHaveLength(2)
   })
 
-  it('loses, repeats and reorders nothing while processes are replaced', { timeout: 120_000 }, async () => {
-    const { app } = await start()
-    const balancer = await startBalancer()
-    const launch = () => startProcess({ cluster: nodes(), options })
-    const pair: ServerProcess[] = await Promise.all([launch(), launch()])
-    const route = (): void => balancer.set(pair.map(({ port }) => port))
-    route()
-    const all = await Promise.all(
-      Array.from({ length: CLIENTS }, async (_, i) => {
-        const client = await connect(balancer.url)
-        // Three rooms, on the three masters as it may be.
-        const room = `board:${i % 3}`
-        const got = collect<number>(client, 'n')
-        let resyncs = 0
-        client.onResync(() => resyncs++)
-        await client.join(room)
-        return { got, resyncs: () => resyncs }
-      }),
-    )
-    let over = false
-    const trouble = (async () => {
-      for (const end of [
-        async (old: ServerProcess) => (old.tell({ type: 'drain' }), old.exited),
-        async (old: ServerProcess) => old.kill('SIGKILL'),
-      ]) {
-        for (const i of [0, 1]) {
-          const old = pair[i] as ServerProcess
-          pair[i] = await launch()
-          route()
-          await end(old)
+  // Rooms with history do not go through the adapter: with one of them is enough for every day.
+  it.runIf(adapter === 'redis-sharded' || process.env['SOAK'])(
+    'loses, repeats and reorders nothing while processes are replaced',
+    { timeout: 120_000 },
+    async () => {
+      const { app } = await start()
+      const balancer = await startBalancer()
+      const launch = () => startProcess({ cluster: nodes(), options })
+      const pair: ServerProcess[] = await Promise.all([launch(), launch()])
+      const route = (): void => balancer.set(pair.map(({ port }) => port))
+      route()
+      const all = await Promise.all(
+        Array.from({ length: CLIENTS }, async (_, i) => {
+          const client = await connect(balancer.url)
+          // Three rooms, on the three masters as it may be.
+          const room = `board:${i % 3}`
+          const got = collect<number>(client, 'n')
+          let resyncs = 0
+          client.onResync(() => resyncs++)
+          await client.join(room)
+          return { got, resyncs: () => resyncs }
+        }),
+      )
+      let over = false
+      const trouble = (async () => {
+        for (const end of [
+          async (old: ServerProcess) => (old.tell({ type: 'drain' }), old.exited),
+          async (old: ServerProcess) => old.kill('SIGKILL'),
+        ]) {
+          for (const i of [0, 1]) {
+            const old = pair[i] as ServerProcess
+            pair[i] = await launch()
+            route()
+            await end(old)
+          }
         }
+        over = true
+      })()
+      const publishing: Promise<unknown>[] = []
+      let n = 0
+      while (n < MESSAGES || !over) {
+        n++
+        for (const room of [0, 1, 2]) publishing.push(publish(app, `board:${room}`, 'n', n))
+        if (n % 5 === 0) await pause(10)
       }
-      over = true
-    })()
-    const publishing: Promise<unknown>[] = []
-    let n = 0
-    while (n < MESSAGES || !over) {
-      n++
-      for (const room of [0, 1, 2]) publishing.push(publish(app, `board:${room}`, 'n', n))
-      if (n % 5 === 0) await pause(10)
-    }
-    await Promise.all([trouble, ...publishing])
-    await waitFor(() => all.every(({ got }) => got.length >= n), { timeout: 30_000 }).catch(() => undefined)
-    const expected = Array.from({ length: n }, (_, i) => i + 1)
-    for (const { got, resyncs } of all) {
-      expect(got).toEqual(expected)
-      expect(resyncs()).toBe(0)
-    }
-  })
+      await Promise.all([trouble, ...publishing])
+      await waitFor(() => all.every(({ got }) => got.length >= n), { timeout: 30_000 }).catch(() => undefined)
+      const expected = Array.from({ length: n }, (_, i) => i + 1)
+      for (const { got, resyncs } of all) {
+        expect(got).toEqual(expected)
+        expect(resyncs()).toBe(0)
+      }
+    },
+  )
 })

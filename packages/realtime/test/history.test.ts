@@ -99,6 +99,26 @@ describe('history rooms', () => {
     expect(seen).toEqual(upTo(last, seen[0]))
   })
 
+  it('are kept in order by the client, too, whatever it is sent', async () => {
+    const { one } = await startTwo()
+    const client = await connect(one.url)
+    const got = collect<number>(client, 'n')
+    await client.join('board:1')
+    const { epoch } = await publish(one.app, 'board:1', 'n', 1)
+    await waitFor(() => got.length === 1)
+    const [socket] = [...(one.app.io as never as import('socket.io').Server).sockets.sockets.values()]
+    const at = (seq: number): Position => ({ $rt: 1, room: 'board:1', epoch: epoch as string, seq })
+    socket?.emit('n', 1, at(1))
+    // A hole: it asks for what is missing, and gets it from the log.
+    await socket?.leave('board:1')
+    await publish(one.app, 'board:1', 'n', 2)
+    const third = publish(one.app, 'board:1', 'n', 3)
+    socket?.emit('n', 3, at(3))
+    await third
+    await waitFor(() => got.length >= 3)
+    expect(got).toEqual([1, 2, 3])
+  })
+
   it('tell a client once when the history is shorter than its absence, and go on', async () => {
     const { one, two } = await startTwo({ 'board:*': { history: 10, ttl: '1m' } })
     const client = await connect(one.url)

@@ -35,11 +35,21 @@ describe('presence', () => {
   })
 
   it('keeps those who stay, and lets those of a dead process end within its ttl', async () => {
-    const { app, url } = await startApp({ redis: redis.url, prefix: 'test-b:', rooms: { room: {} }, presenceTtl: '1s' })
+    const { app, url } = await startApp({
+      redis: redis.url,
+      prefix: 'test-b:',
+      rooms: { room: {}, gone: {} },
+      presenceTtl: '1s',
+    })
     const client = await connect(url)
     await client.join('room')
+    // A process's own changes are in its own answer.
+    expect(await app.realtime.presence('room')).toEqual([{ id: client.id, sockets: 1 }])
     const control = new Redis(redis.url)
     onEnd(() => control.disconnect())
+    // Nobody is left to tidy up.
+    await control.zadd('test-b:v1:{gone}:presence', Date.now() - 10, JSON.stringify(['ghost', 'socket']))
+    expect(await app.realtime.presence('gone')).toEqual([])
     // As a process left it that was killed right after it wrote.
     const ends = Date.now() + 1_000
     await control.zadd('test-b:v1:{room}:presence', ends, JSON.stringify(['ghost', 'socket']))
