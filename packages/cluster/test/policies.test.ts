@@ -21,18 +21,19 @@ describe('the dispatcher', () => {
     return self
   }
 
-  test('gives connections in turn, one at a time each, and closes ours when they are taken over', () => {
+  test('gives connections in turn, two ahead at most, and closes ours when they are taken over', () => {
     const dispatcher = createDispatcher()
     const [a, b] = [worker(1), worker(2)]
     dispatcher.add(a)
     dispatcher.add(b)
-    const all = ['1', '2', '3', '4', '5'].map(connection)
+    const all = ['1', '2', '3', '4', '5', '6', '7'].map(connection)
     for (const one of all) dispatcher.accept(one, false)
-    expect([a.got, b.got, dispatcher.waiting]).toEqual([['1'], ['2'], 3])
+    expect([a.got, b.got, dispatcher.waiting]).toEqual([['1', '3'], ['2', '4'], 3])
     dispatcher.took(2, 1)
-    dispatcher.took(1, 1)
-    expect([a.got, b.got, dispatcher.waiting]).toEqual([['1', '4'], ['2', '3'], 1])
-    expect(all.map(({ close }) => close.mock.calls.length)).toEqual([1, 1, 0, 0, 0])
+    expect([a.got, b.got, dispatcher.waiting]).toEqual([['1', '3'], ['2', '4', '5'], 2])
+    dispatcher.took(2, 2)
+    expect([a.got, b.got, dispatcher.waiting]).toEqual([['1', '3'], ['2', '4', '5', '6', '7'], 0])
+    expect(all.map(({ close }) => close.mock.calls.length)).toEqual([0, 1, 0, 1, 1, 0, 0])
   })
 
   test('keeps connections until somebody is there', () => {
@@ -48,13 +49,12 @@ describe('the dispatcher', () => {
     const dispatcher = createDispatcher()
     const [a, b] = [worker(1), worker(2)]
     dispatcher.add(a)
-    dispatcher.accept(connection('1'), false)
-    dispatcher.accept(connection('2'), false)
+    for (const name of ['1', '2', '3']) dispatcher.accept(connection(name), false)
     dispatcher.dead(1)
-    expect(dispatcher.rescued).toBe(1)
+    expect(dispatcher.rescued).toBe(2)
     dispatcher.add(b)
     dispatcher.took(2, 1)
-    expect(b.got).toEqual(['1', '2'])
+    expect(b.got).toEqual(['1', '2', '3'])
     // Late words of the dead change nothing.
     dispatcher.took(1, 5)
     expect(dispatcher.waiting).toBe(0)
