@@ -1,7 +1,7 @@
 import { relayBroadcasts } from './broadcast.ts'
 import { createPeer, type Peer, type Port } from './bus.ts'
 import { createPlaces, type Places } from './places.ts'
-import { createSharedRelay } from './shared.ts'
+import { createSharedRelay } from './shared-relay.ts'
 
 /** What an app may ask of the launcher; each rejects or throws where it can't be done. */
 export interface HubCommands {

@@ -1,22 +1,19 @@
-import { randomUUID } from 'node:crypto'
 import { addDrainStep, addReadinessCheck, openConnections, pause, runReadinessChecks } from '@fastify-scale/kit'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { ClusterOptionError, NoLauncherError, NotLoadedError } from './errors.ts'
+import { ClusterOptionError, NotLoadedError } from './errors.ts'
 import { createBroadcasts } from './broadcast.ts'
-import { createPeer, createPortPair, type Peer } from './bus.ts'
+import { createPeer, type Peer } from './bus.ts'
 import type { Cluster } from './cluster-api.ts'
-import { createHealth } from './health/health.ts'
-import { isPage, jsonPage, metricsPage } from './health/page.ts'
-import { createHub } from './hub.ts'
-import { findLink, type LauncherLink, type WorkerInfo } from './link.ts'
-import { createMetricsCollector } from './metrics/collect.ts'
+import { isPage, jsonPage } from './health/page.ts'
+import { findLink, type WorkerInfo } from './link.ts'
 import { countRequests, measureWorker } from './metrics/worker.ts'
 import { resolveOptions, type ResolvedOptions, type ScaleClusterOptions } from './plugin-options.ts'
 import { createRedisBackend, type RedisBackend, STATUS_EVERY } from './redis-backend.ts'
 import { createSharedValues } from './shared.ts'
 import { createSingletons } from './singleton.ts'
-import { type LauncherStatus, soloStatus } from './status.ts'
+import { SOLO, startSolo } from './solo.ts'
+import type { LauncherStatus } from './status.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -33,7 +30,6 @@ interface Registered {
 }
 
 const KEY = Symbol.for('fastify-scale.cluster')
-const SOLO: WorkerInfo = { id: 0, slot: 0, generation: 0, role: 'web', count: 1 }
 
 /**
  * `fastify.cluster`. Under the launcher it is registered before the app; the app's own registration then adds only its
@@ -200,46 +196,6 @@ async function setUp(app: FastifyInstance, options: ResolvedOptions): Promise<Re
   }
 }
 
-/** The primary's side, in this process. */
-function startSolo(app: FastifyInstance, onError: (error: unknown, name: string) => void): Peer {
-  const [own, primary] = createPortPair()
-  let closing = false
-  const refuse = (): never => {
-    throw new NoLauncherError("no launcher runs this process: start it with 'fastify-scale start'")
-  }
-  const all = (): { id: number; slot: number; state: 'ready' | 'draining'; peer: Peer }[] => {
-    const peer = hub.peer(0)
-    return peer ? [{ id: 0, slot: 0, state: closing ? 'draining' : 'ready', peer }] : []
-  }
-  const metrics = createMetricsCollector({ workers: all })
-  const health = createHealth({ state: () => (closing ? 'stopping' : 'running'), workers: all, cacheMs: 0 })
-  const id = randomUUID()
-  const hub = createHub({
-    id,
-    onError,
-    commands: {
-      status: () => soloStatus(id, 'app', hub.places.status()),
-      reload: refuse,
-      scale: refuse,
-      restart: refuse,
-      kill: refuse,
-      async page(name) {
-        if (name === 'livez') return health.livez()
-        if (name === 'readyz') return health.readyz()
-        return metricsPage(await metrics.text())
-      },
-    },
-  })
-  hub.attach(0, primary)
-  app.addHook('preClose', async function scaleClusterClosing() {
-    closing = true
-  })
-  app.addHook('onClose', async function scaleClusterHubClosed() {
-    hub.detach(0)
-  })
-  return createPeer(own, onError)
-}
-
 /** The admin pages on the app's own port, answered by the primary for all workers. */
 function mountPages(app: FastifyInstance, peer: Peer, prefix: string): void {
   for (const name of ['livez', 'readyz', 'metrics']) {
@@ -252,8 +208,6 @@ function mountPages(app: FastifyInstance, peer: Peer, prefix: string): void {
     })
   }
 }
-
-export type { LauncherLink }
 
 const scaleCluster: typeof scaleClusterPlugin = fp(scaleClusterPlugin, {
   fastify: '5.x',

@@ -2,7 +2,8 @@ import { type Connections, createRedisClock, defineScript, followStream, type Re
 import { createLeases } from './lease.ts'
 import { PUBLISH_LAUNCHER, READ_LAUNCHERS } from './lua/launchers.lua.ts'
 import { PUT_SHARED } from './lua/shared.lua.ts'
-import { isEnvelope, type SharedEnvelope, type SharedStore } from './shared.ts'
+import { isEnvelope, type SharedEnvelope } from './shared-relay.ts'
+import type { SharedStore } from './shared.ts'
 import type { Leases } from './singleton.ts'
 import type { LauncherStatus } from './status.ts'
 
