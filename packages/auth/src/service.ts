@@ -3,7 +3,7 @@ import { AuthArgumentError, AuthUnsupportedError, RefreshInvalidError, RefreshRe
 import { type Issuer, serializeClaims } from './issuer.ts'
 import type { RevocationEntry } from './revocation.ts'
 import type { RevocationStream } from './revocation-stream.ts'
-import type { SessionGrant, SessionStore } from './session.ts'
+import type { Session, SessionGrant, SessionStore } from './session.ts'
 import type { LoginClaims } from './user.ts'
 
 /** What a client gets (RFC 6749, 5.1). */
@@ -38,11 +38,19 @@ export interface RefreshOptions {
   update?: (claims: LoginClaims) => LoginClaims | undefined | Promise<LoginClaims | undefined>
 }
 
+/** A session of a user's, for a list of their devices; `revoke({ sid })` ends it. */
+export interface SessionInfo extends Omit<Session, 'claims'> {
+  /** The claims given at login: put the name of the device among them. */
+  claims: LoginClaims
+}
+
 /** Login, refresh and revocation, without HTTP. */
 export interface AuthService {
   login(claims: LoginClaims): Promise<Tokens>
   refresh(refreshToken: string, options?: RefreshOptions): Promise<Tokens>
   revoke(target: RevokeTarget): Promise<void>
+  /** The sessions of a subject that can still be refreshed, the oldest first. */
+  sessions(sub: string): Promise<SessionInfo[]>
 }
 
 export function createAuthService(parts: {
@@ -110,6 +118,13 @@ export function createAuthService(parts: {
       const claims = serializeClaims(after)
       if (after.sub !== before.sub) throw new AuthArgumentError("a refresh can't change the 'sub' of a session")
       return tokensFor(grant, claims)
+    },
+
+    async sessions(sub) {
+      const { store } = needSessions('a list of sessions')
+      if (typeof sub !== 'string' || sub === '') throw new AuthArgumentError('sessions takes the subject, a text')
+      const list = await store.list(sub)
+      return list.map((session) => ({ ...session, claims: JSON.parse(session.claims) as LoginClaims }))
     },
 
     async revoke(target) {

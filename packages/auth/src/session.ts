@@ -48,6 +48,18 @@ export interface SessionGrant {
   refreshTtl: number
 }
 
+/** One session, as a user sees it among their devices. Times in ms since 1970. */
+export interface Session {
+  sid: string
+  startedAt: number
+  /** When it was last refreshed; its start where it was not. */
+  lastUsedAt: number
+  /** When it ends, however busy it is. */
+  endsAt: number
+  /** The claims given at login, as JSON text. */
+  claims: string
+}
+
 export type RefreshOutcome = 'rotated' | 'repeated' | 'kept'
 
 /** Sessions in Redis: one hash each, one script call for each change, the clock of Redis. Every method rejects with SCALE_AUTH_UNAVAILABLE where Redis does not answer. */
@@ -61,6 +73,8 @@ export interface SessionStore {
   refresh(token: string): Promise<(SessionGrant & { outcome: RefreshOutcome }) | { outcome: 'reused'; sid: string }>
   /** The session of a genuine refresh token, current or older; undefined for any other text. */
   sidOf(token: string): Promise<string | undefined>
+  /** The sessions of a subject that can still be refreshed, the newest last. */
+  list(sub: string): Promise<Session[]>
   /** Forgets a session: its refresh token is worth nothing any more. */
   end(sid: string): Promise<void>
   /** Moves the cut-off of a subject, or of all, to now; returns it in s since 1970. Sessions begun before it are over. */
@@ -71,6 +85,7 @@ export function createSessionStore(options: SessionStoreOptions): SessionStore {
   const { client, clock, prefix, idleTimeout, absoluteTimeout, reuseGrace, timeout, random } = options
   const sessionKey = (sid: string): string => `${prefix}session:{${tagOf(sid)}}:${sid}`
   const cutOffKey = (tag: string): string => `${prefix}cut-off:{${tag}}`
+  const listKey = (tag: string): string => `${prefix}sessions:{${tag}}`
   const allKey = `${prefix}cut-off-all`
 
   async function ask<T>(work: () => Promise<T>): Promise<T> {
@@ -136,8 +151,8 @@ export function createSessionStore(options: SessionStoreOptions): SessionStore {
       const [, iat, ttl] = await issue((cutOff, deadline) =>
         loginScript(
           client,
-          [sessionKey(sid), cutOffKey(tagOf(sid))],
-          [deadline, claims, hashFamily(token), hashToken(token), idleTimeout, absoluteTimeout, cutOff],
+          [sessionKey(sid), cutOffKey(tagOf(sid)), listKey(tagOf(sid))],
+          [deadline, claims, hashFamily(token), hashToken(token), idleTimeout, absoluteTimeout, cutOff, sid],
         ),
       )
       return { sid, claims, iat: Number(iat), refreshToken: formatRefreshToken(token), refreshTtl: Number(ttl) }
@@ -168,8 +183,33 @@ export function createSessionStore(options: SessionStoreOptions): SessionStore {
       return family === hashFamily(token) ? token.sid : undefined
     },
 
+    async list(sub) {
+      const tag = subjectTag(sub)
+      return ask(async () => {
+        const [sids, own, all] = await Promise.all([
+          client.zrange(listKey(tag), '0', '-1'),
+          client.get(cutOffKey(tag)),
+          cutOffForAll(),
+        ])
+        const cutOff = Math.max(Number(own ?? 0), all)
+        const sessions = await Promise.all(
+          sids.map(async (sid): Promise<Session | undefined> => {
+            const fields = await client.hmget(sessionKey(sid), 'born', 'rotated', 'end', 'claims', 'dead')
+            const [born, rotated, end, claims, dead] = fields
+            if (born == null || claims == null || dead != null || Number(born) <= cutOff) return undefined
+            const startedAt = Number(born) * 1_000
+            return { sid, startedAt, lastUsedAt: Math.max(startedAt, Number(rotated)), endsAt: Number(end), claims }
+          }),
+        )
+        return sessions.filter((session) => session !== undefined)
+      })
+    },
+
     async end(sid) {
-      await ask(() => client.del(sessionKey(sid)))
+      await ask(async () => {
+        await client.del(sessionKey(sid))
+        await client.zrem(listKey(tagOf(sid)), sid)
+      })
     },
 
     async cutOff(sub) {

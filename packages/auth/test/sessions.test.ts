@@ -121,6 +121,41 @@ describe('a session', () => {
   })
 })
 
+describe('the sessions of a subject', () => {
+  it('are listed with what was said at their login, until they end', async () => {
+    const app = await service({ reuseGrace: 0 })
+    const before = Date.now()
+    const phone = await app.auth.login({ sub: 'lister', device: 'phone' })
+    const laptop = await app.auth.login({ sub: 'lister', device: 'laptop' })
+    await app.auth.login({ sub: 'another' })
+    const list = await app.auth.sessions('lister')
+    expect(list.map(({ claims }) => claims['device'])).toEqual(['phone', 'laptop'])
+    expect(list[0]?.sid).toBe(app.auth.verify(phone.accessToken).sid)
+    expect(list[0]?.startedAt).toBeGreaterThan(before - 2_000)
+    expect(list[0]?.endsAt).toBeGreaterThan(before + 29 * 86_400_000)
+    await app.auth.refresh(phone.refreshToken as string)
+    const [used, unused] = await app.auth.sessions('lister')
+    expect(used?.lastUsedAt).toBeGreaterThan(used?.startedAt as number)
+    expect(unused?.lastUsedAt).toBe(unused?.startedAt)
+    await app.auth.revoke({ refreshToken: laptop.refreshToken as string })
+    expect((await app.auth.sessions('lister')).map(({ claims }) => claims['device'])).toEqual(['phone'])
+    // Reuse kills the other one.
+    await app.auth.refresh(phone.refreshToken as string).catch(() => undefined)
+    expect(await app.auth.sessions('lister')).toEqual([])
+    await app.auth.login({ sub: 'lister' })
+    await app.auth.revoke({ sub: 'lister' })
+    expect(await app.auth.sessions('lister')).toEqual([])
+    await expect(app.auth.sessions('')).rejects.toMatchObject({ code: 'SCALE_AUTH_ARGUMENT' })
+  })
+
+  it('that ended by themselves are not listed', async () => {
+    const app = await service({ prefix: 'short:', idleTimeout: 1_000 })
+    await app.auth.login({ sub: 'u1' })
+    expect(await app.auth.sessions('u1')).toHaveLength(1)
+    await waitFor(async () => (await app.auth.sessions('u1')).length === 0)
+  })
+})
+
 describe('refresh rotation', () => {
   it('of 200 refreshes at once, over four processes: one rotates, all get the same successor', async () => {
     const four = await Promise.all([service(), service(), service(), service()])

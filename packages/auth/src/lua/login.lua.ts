@@ -4,8 +4,8 @@ import { LUA_ISSUED_AT } from './issued-at.lua.ts'
 /**
  * Begins a session.
  *
- * KEYS: session, subject's cut-off
- * ARGV: deadline, claims, family hash, token hash, idle ms, absolute ms, cut-off for all
+ * KEYS: session, subject's cut-off, subject's sessions
+ * ARGV: deadline, claims, family hash, token hash, idle ms, absolute ms, cut-off for all, session id
  * Returns one of
  *   {'late'}           too late: nothing was done
  *   {'wait', ms}       a token of this second would be revoked: ask again then
@@ -21,5 +21,8 @@ local ttl = math.min(tonumber(ARGV[5]), tonumber(ARGV[6]))
 redis.call('HSET', KEYS[1], 'v', 1, 'claims', ARGV[2], 'family', ARGV[3], 'token', ARGV[4],
   'born', iat, 'end', string.format('%.0f', now + ARGV[6]), 'rotated', 0)
 redis.call('PEXPIRE', KEYS[1], ttl)
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
+redis.call('ZADD', KEYS[3], string.format('%.0f', now + ARGV[6]), ARGV[8])
+redis.call('PEXPIRE', KEYS[3], ARGV[6])
 return {'ok', iat, ttl}
 `)
