@@ -118,7 +118,7 @@ export class ScaleCache {
     } finally {
       engine.forget(k)
     }
-    await settle(this.parts.options)
+    await settle(this.parts.options, this.parts.engine.parts.port)
   }
 
   /**
@@ -135,7 +135,7 @@ export class ScaleCache {
         ? Promise.resolve()
         : tags.invalidate(list.map((key) => this.versionTagOf(key)))
     await all([work, versions])
-    await settle(this.parts.options)
+    await settle(this.parts.options, this.parts.engine.parts.port)
   }
 
   /**
@@ -149,7 +149,7 @@ export class ScaleCache {
     const now = Buffer.alloc(8)
     now.writeDoubleBE(Date.now())
     await this.change(toList(keys), (k) => send(port, (client) => expireScript(client, [k.value, k.lease], [now])))
-    await settle(this.parts.options)
+    await settle(this.parts.options, this.parts.engine.parts.port)
   }
 
   /**
@@ -162,7 +162,7 @@ export class ScaleCache {
     const names = tagsOf(this.path, tags)
     if (names.length === 0) return
     await this.parts.engine.parts.tags.invalidate(names)
-    await settle(this.parts.options)
+    await settle(this.parts.options, this.parts.engine.parts.port)
   }
 
   /**
@@ -175,7 +175,7 @@ export class ScaleCache {
     const { epoch, tags } = this.parts.engine.parts
     if (this.path === '') await epoch.clear()
     else await tags.invalidate([namespaceTag(this.path)])
-    await settle(this.parts.options)
+    await settle(this.parts.options, this.parts.engine.parts.port)
   }
 
   /**

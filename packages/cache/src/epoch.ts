@@ -78,7 +78,8 @@ export class Epoch {
   }
 }
 
-function mastersOf(client: RedisClient): Redis[] {
+/** The server, or the masters of a Cluster. */
+export function mastersOf(client: RedisClient): Redis[] {
   return isCluster(client) ? client.nodes('master') : [client]
 }
 

@@ -96,9 +96,8 @@ export class Memory {
 
   /** Redis was flushed. */
   flush(): void {
-    this.distrust()
+    this.reads.killAll()
     this.entries.clear()
-    this.trusted = true
   }
 
   /** The link is down: nothing is answered from here, and nothing of it once the link is back. */

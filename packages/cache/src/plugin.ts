@@ -23,6 +23,7 @@ import { LoopTurn } from './loop-turn.ts'
 import { type ScaleCacheOptions, resolveOptions } from './options.ts'
 import type { RedisPort } from './redis-port.ts'
 import { addRouteCache } from './route/hooks.ts'
+import type { RouteCacheOptions } from './route/options.ts'
 import { Packer } from './serializer.ts'
 import { settle } from './settle.ts'
 import { TagIndex } from './tags.ts'
@@ -33,6 +34,10 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** The cache of @fastify-scale/cache. */
     cache: ScaleCache
+  }
+  interface FastifyContextConfig {
+    /** Caches the route's responses, as an HTTP cache at the origin; `false`: not, and nothing is invalidated either. */
+    cache?: RouteCacheOptions | false
   }
 }
 
@@ -119,7 +124,7 @@ const plugin: FastifyPluginAsync<ScaleCacheOptions> = async function scaleCache(
     })
 
   fastify.decorate(options.decorator, cache)
-  addRouteCache(fastify, engine, space, options, () => settle(options))
+  addRouteCache(fastify, engine, space, options, () => settle(options, port))
   addReadinessCheck(fastify, {
     name: `${options.decorator}: redis`,
     check: async () => void (await client.ping()),

@@ -174,6 +174,8 @@ class Link {
 
   private async arm(): Promise<void> {
     const { client } = this
+    // The end of the stream is seen turns of the event loop before 'close' is emitted.
+    client.stream.once('end', this.onDown)
     const prefixes = this.options.prefixes.flatMap((prefix) => ['PREFIX', prefix])
     await withDeadline(
       (async () => {
@@ -184,7 +186,7 @@ class Link {
       2_000,
       'CLIENT TRACKING',
     )
-    if (client.status !== 'ready') return
+    if (client.status !== 'ready' || client.stream.readableEnded) return
     this.armed = true
     this.reason = undefined
     this.refusal = undefined

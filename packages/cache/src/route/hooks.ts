@@ -11,13 +11,6 @@ import { type ResolvedRoute, type RouteCacheOptions, resolveRoute } from './opti
 import type { RouteSession } from './session.ts'
 import { RouteStore } from './store.ts'
 
-declare module 'fastify' {
-  interface FastifyContextConfig {
-    /** Caches the route's responses, as an HTTP cache at the origin; `false`: not, and nothing is invalidated either. */
-    cache?: RouteCacheOptions | false
-  }
-}
-
 /** Marks a request that was made to refresh what is stale; the value is known to this process only. */
 const REFRESH = 'x-fastify-scale-cache-refresh'
 
