@@ -34,7 +34,7 @@ export interface ScaleStorageOptions extends UploadDefaults {
   slotTimeout?: Duration
   /** Bytes of one part; memory is `maxConcurrentUploads` x `queueSize` x this. At least 5 MB, the default. */
   partSize?: Size
-  /** Parts that one upload holds in memory, filling and in flight. Default 2. */
+  /** Parts that one upload holds in memory, filling and in flight; twice as many while others need few. Default 2. */
   queueSize?: number
   /** For a connection to S3. Default 1 s. */
   connectionTimeout?: Duration

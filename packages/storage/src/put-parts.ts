@@ -26,7 +26,7 @@ export interface PutDeps {
   s3: S3Client
   call: S3Call
   pool: BufferPool
-  /** How many part buffers one upload may hold, in filling and in flight. */
+  /** How many part buffers one upload may hold, in filling and in flight; twice as many while others need few. */
   queueSize: number
 }
 
@@ -41,8 +41,8 @@ export interface PutTrace {
 
 /**
  * Stores a body of unknown length: one PutObject where it fits into a part, else a multipart upload. Bytes are copied
- * once, into part buffers that are used again, and never more than `queueSize` of them: while all are in flight the body is
- * not read, and TCP holds the client back.
+ * once, into part buffers that are used again, and no more than there are of them: while all are in flight the body is not
+ * read, and TCP holds the client back.
  *
  * `stop` ends it: its own failure aborts it too, so that whoever waits for the client or for S3 wakes at once.
  */
@@ -73,6 +73,7 @@ export async function putParts(
   }
 
   function send(uploadId: string, partNumber: number, buffer: Buffer, length: number): void {
+    filling = false
     const sending: Promise<void> = call(
       (options) =>
         s3.send(
@@ -92,15 +93,25 @@ export async function putParts(
         etags[partNumber - 1] = ETag ?? ''
         pool.give(buffer)
       },
-      // The buffer of a request that failed may still be read by its socket: it is left to the collector.
-      (error: unknown) => stop.abort(error),
+      (error: unknown) => {
+        pool.drop()
+        stop.abort(error)
+      },
     )
     const tracked = sending.finally(() => inFlight.delete(tracked))
     inFlight.add(tracked)
   }
 
+  /** Held by nothing in flight. */
+  let filling = false
+  async function take(): Promise<Buffer> {
+    const buffer = await pool.take(signal)
+    filling = true
+    return buffer
+  }
+
   try {
-    const first = pool.take()
+    const first = await take()
     const length = await fill(first)
     const more = length === first.length ? (rest ??= await next()) : null
     signal.throwIfAborted()
@@ -111,6 +122,7 @@ export async function putParts(
           s3.send(new PutObjectCommand({ ...params, Body: first.subarray(0, length), ContentLength: length }), options),
         signal,
       )
+      filling = false
       pool.give(first)
       return { etag: ETag ?? '' }
     }
@@ -122,9 +134,9 @@ export async function putParts(
     let partNumber = 1
     send(uploadId, partNumber, first, length)
     while ((rest ??= await next()) !== null) {
-      while (inFlight.size >= deps.queueSize) await Promise.race(inFlight)
+      while (inFlight.size >= deps.queueSize * (pool.roomy ? 2 : 1)) await Promise.race(inFlight)
       signal.throwIfAborted()
-      const buffer = pool.take()
+      const buffer = await take()
       send(uploadId, ++partNumber, buffer, await fill(buffer))
     }
     await Promise.all(inFlight)
@@ -146,6 +158,7 @@ export async function putParts(
   } catch (error) {
     // The first failure is the cause; what it woke is not.
     if (!signal.aborted) stop.abort(error)
+    if (filling) pool.drop()
     await Promise.all(inFlight)
     throw signal.reason
   }

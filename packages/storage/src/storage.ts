@@ -60,7 +60,7 @@ export function createStorage(options: ResolvedOptions, log: StorageLog): Storag
   const { s3, presign } = clients
   const call = createS3Call((requestTimeout + connectionTimeout) * maxAttempts + 1_000)
   const urls = createUrls(options.publicBaseUrl)
-  const pool = createBufferPool(options.partSize)
+  const pool = createBufferPool(options.partSize, maxConcurrentUploads * queueSize)
   const slots = createSlots(maxConcurrentUploads, options.slotTimeout, (active) =>
     uploadRefused.publish(() => ({ active })),
   )

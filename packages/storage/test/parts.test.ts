@@ -1,5 +1,6 @@
 import { PassThrough } from 'node:stream'
 import { describe, expect, test, vi } from 'vitest'
+import { createBufferPool } from '../src/buffers.ts'
 import { isOwnKey, makeKey, parsePending, uuidv7 } from '../src/keys.ts'
 import { createMeter, showBytes } from '../src/meter.ts'
 import { type ScaleStorageOptions, resolveOptions } from '../src/options.ts'
@@ -246,6 +247,27 @@ describe('slots', () => {
     releaseSecond()
     ;(await third)()
     expect(slots).toMatchObject({ active: 0, waiting: 0 })
+  })
+})
+
+describe('part buffers', () => {
+  test('are never more than the maximum, are used again, and waited for', async () => {
+    const pool = createBufferPool(10, 2)
+    const none = new AbortController().signal
+    expect(pool.roomy).toBe(true)
+    const first = await pool.take(none)
+    await pool.take(none)
+    expect(pool.roomy).toBe(false)
+    const stop = new AbortController()
+    const leaver = pool.take(stop.signal)
+    const third = pool.take(none)
+    const fourth = pool.take(none)
+    stop.abort(new Error('gone'))
+    await expect(leaver).rejects.toThrow('gone')
+    pool.give(first)
+    expect(await third).toBe(first)
+    pool.drop()
+    expect(await fourth).not.toBe(first)
   })
 })
 
