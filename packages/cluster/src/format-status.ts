@@ -44,7 +44,7 @@ export function formatStatus(status: LauncherStatus, now: number = Date.now()): 
 function rowOf(slot: SlotStatus): string[] {
   const { connections, memory, memoryLimit } = slot
   return [
-    String(slot.slot),
+    slot.role === 'web' ? String(slot.slot) : `${slot.role} ${slot.slot}`,
     show(slot.pid),
     show(slot.generation),
     slot.state,

@@ -15,6 +15,11 @@ export interface StartClusterOptions {
    * these, following the use of the event loops.
    */
   workers?: number | string
+  /**
+   * Further workers that run the same app and do not listen, with `fastify.cluster.worker.role` (and the environment
+   * variable FASTIFY_SCALE_ROLE) `'jobs'`. Default 0.
+   */
+  jobWorkers?: number
   /** Default 3000. */
   port?: number
   /** Default `'localhost'`. */
@@ -70,6 +75,7 @@ export interface ResolvedOptions {
   app: string
   name: string | undefined
   workers: WorkerRange
+  jobWorkers: number
   port: number
   host: string
   path: string | undefined
@@ -104,6 +110,7 @@ const KNOWN = [
   'app',
   'name',
   'workers',
+  'jobWorkers',
   'port',
   'host',
   'path',
@@ -142,6 +149,7 @@ export function resolveOptions(options: StartClusterOptions, cores: () => number
     app,
     name,
     workers: parseWorkers(options.workers ?? 'auto', cores),
+    jobWorkers: parseInteger(options.jobWorkers ?? 0, { name: 'jobWorkers', min: 0, max: MOST_WORKERS, fail }),
     port: parseInteger(options.port ?? 3_000, { name: 'port', min: 0, max: 65_535, fail }),
     host: options.host ?? 'localhost',
     path: options.path,

@@ -89,3 +89,24 @@ test('reloads leak nothing', async () => {
   console.info(`after 10 reloads ${JSON.stringify(before)}, after ${SOAK ? 1_000 : 30} ${JSON.stringify(after)}`)
   expect(after.memory).toBeLessThan(before.memory + (SOAK ? 5 : 15))
 }, 900_000)
+
+test('job workers run the app, do not listen, are reloaded, and scaling leaves them alone', async () => {
+  const launcher = await start({ workers: '2', args: ['--job-workers', '1'] })
+  const roles = async (): Promise<string[]> => {
+    const { slots } = await launcher.status()
+    return slots.map(({ slot, role, state, generation }) => `${slot} ${role} ${state} ${generation}`)
+  }
+  await waitFor(async () => (await roles()).every((row) => row.includes('ready')) && (await roles()).length === 3)
+  expect(await roles()).toEqual(['0 web ready 0', '1 web ready 0', '2 jobs ready 0'])
+  // Both that listen answer, the third never does.
+  const slots = new Set<number>()
+  for (let i = 0; i < 40; i++) slots.add(((await (await fetch(launcher.url)).json()) as { slot: number }).slot)
+  expect([...slots].every((slot) => slot < 2)).toBe(true)
+  expect(await launcher.ask('reload')).toMatchObject({ ok: true, replaced: 3 })
+  expect(await roles()).toEqual(['0 web ready 1', '1 web ready 1', '2 jobs ready 1'])
+  expect((await launcher.cli('scale', '1')).out).toBe('1 worker\n')
+  expect((await launcher.cli('scale', '3')).out).toBe('3 workers\n')
+  expect((await roles()).filter((row) => row.includes('jobs'))).toEqual(['2 jobs ready 1'])
+  expect((await launcher.status()).slots.map(({ slot }) => slot).sort()).toEqual([0, 1, 2, 3])
+  expect(await launcher.stop()).toBe(0)
+})

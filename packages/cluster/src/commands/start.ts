@@ -9,6 +9,7 @@ export const start: CliCommand = {
   usage: 'start <app> [options]',
   options: {
     workers: { type: 'string', short: 'w' },
+    'job-workers': { type: 'string' },
     port: { type: 'string', short: 'p' },
     host: { type: 'string' },
     socket: { type: 'string' },
@@ -30,6 +31,7 @@ export const start: CliCommand = {
   },
   help: {
     workers: 'auto (default: what the machine or container grants), N, or min..max',
+    'job-workers': 'further workers that do not listen, with the role jobs; default 0',
     port: 'default: $PORT, or 3000',
     host: 'default: $HOST, or localhost; 0.0.0.0 for all addresses',
     socket: 'a unix socket to listen on instead',
@@ -68,6 +70,7 @@ function optionsOf(app: string, values: Values): StartClusterOptions {
     app,
     name: text(values, 'name'),
     workers: text(values, 'workers'),
+    jobWorkers: integer(values, 'job-workers'),
     port: integer(values, 'port') ?? (PORT ? integer({ port: PORT }, 'port') : undefined),
     host: text(values, 'host') ?? (HOST || undefined),
     path: text(values, 'socket'),

@@ -5,7 +5,7 @@ import type { WorkerSpec } from '../worker/spec.ts'
 import type { Dispatcher } from './dispatcher.ts'
 import type { Listener, NativeHandle } from './listener.ts'
 import type { RespawnPolicy } from './respawn.ts'
-import type { Slot } from './slot.ts'
+import { type Slot, slotsOf } from './slot.ts'
 import type { Counters, ExitInfo, PrimaryEvents } from './types.ts'
 import { forkWorker, type WorkerProcess } from './worker-process.ts'
 
@@ -98,7 +98,7 @@ export function createCrew(options: CrewOptions): Crew {
           slot: slot.slot,
           generation: slot.generation++,
           role: slot.role,
-          count: slots.length,
+          count: slotsOf(slots, slot.role).length,
         },
       },
       { message: onMessage, corrupt: onCorrupt, dead: onDead, exit: onExit },
@@ -174,7 +174,7 @@ export function createCrew(options: CrewOptions): Crew {
 
   function distribute(worker: WorkerProcess): void {
     // Where workers accept for themselves they still take over what others kept alive.
-    if (options.mode() !== 'cluster')
+    if (worker.role === 'web' && options.mode() !== 'cluster')
       dispatcher.add({ id: worker.id, take: (handle, idle) => worker.send({ t: 'conn', idle }, handle) })
   }
 
@@ -191,7 +191,7 @@ export function createCrew(options: CrewOptions): Crew {
   }
 
   function onExit(worker: WorkerProcess, exit: ExitInfo): void {
-    const slot = slots[worker.slot]
+    const slot = slots.find((one) => one.slot === worker.slot)
     processes.delete(worker)
     settle.get(worker)?.down(exit.reason)
     settle.get(worker)?.gone()
@@ -216,7 +216,8 @@ export function createCrew(options: CrewOptions): Crew {
       ? policy.crashed(slot.slot, Date.now() - (worker.readyAt as number))
       : policy.failedToStart()
     notices.crashed(worker, exit, delay)
-    if (opened) notices.cannotStart(exit.reason, slots.filter(({ current }) => current?.state === 'ready').length)
+    if (opened)
+      notices.cannotStart(exit.reason, slotsOf(slots, 'web').filter(({ current }) => current?.state === 'ready').length)
     revive(slot, delay)
   }
 
@@ -224,7 +225,7 @@ export function createCrew(options: CrewOptions): Crew {
     clearTimeout(slot.respawn)
     slot.respawn = setTimeout(() => {
       slot.respawn = undefined
-      if (!options.running() || slot.current || slot.next || slots[slot.slot] !== slot) return
+      if (!options.running() || slot.current || slot.next || !slots.includes(slot)) return
       void untilReady(fork(slot, 'current'), true).catch(() => undefined)
     }, delay)
   }

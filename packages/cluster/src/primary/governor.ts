@@ -4,6 +4,7 @@ import type { WorkerRange } from '../options.ts'
 import { createCpuMeter, sampleProcess } from '../proc/sampler.ts'
 import { createAutoscaler } from './autoscale.ts'
 import { createRedLines, type RedLineRules, type Usage } from './red-lines.ts'
+import { slotsOf } from './slot.ts'
 import type { Primary } from './types.ts'
 
 export interface GovernorOptions {
@@ -56,13 +57,12 @@ export function startGovernor({ primary, range, redLines, warn, info }: Governor
       await primary.restart(slot.slot)
     }
     if (!scaler || primary.reloading) return
-    const serving = primary.slots.flatMap(({ worker }) =>
-      worker?.state === 'ready' && worker.beat ? [worker.beat.elu] : [],
-    )
+    const web = slotsOf(primary.slots, 'web')
+    const serving = web.flatMap(({ worker }) => (worker?.state === 'ready' && worker.beat ? [worker.beat.elu] : []))
     // While some are still coming up, what the others do says little.
-    if (serving.length < primary.slots.length) return
+    if (serving.length < web.length) return
     const wanted = scaler.look(serving)
-    if (wanted !== primary.slots.length) await primary.scale(wanted)
+    if (wanted !== web.length) await primary.scale(wanted)
   }
 
   const timer = setInterval(() => {

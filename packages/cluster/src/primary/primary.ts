@@ -10,7 +10,7 @@ import { canAccept, openListener, urlsOf } from './listener.ts'
 import { replaceSlots } from './reload.ts'
 import { createRespawnPolicy } from './respawn.ts'
 import { createSafeEmitter } from './safe-emitter.ts'
-import { createSlot, processesOf, type Slot } from './slot.ts'
+import { createSlot, freeNumber, processesOf, type Slot, slotsOf } from './slot.ts'
 import { systemdSockets } from './systemd.ts'
 import type { Counters, Primary, PrimaryEvents, ReloadProgress, ReloadResult } from './types.ts'
 import { createWatchdog } from './watchdog.ts'
@@ -122,14 +122,14 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
   })
 
   function tellCount(): void {
-    for (const worker of crew.all()) worker.send({ t: 'count', count: slots.length })
-    events.emit('scale', slots.length)
+    for (const worker of crew.all()) worker.send({ t: 'count', count: slotsOf(slots, worker.role).length })
+    events.emit('scale', slotsOf(slots, 'web').length)
   }
 
-  async function grow(count: number): Promise<void> {
+  async function grow(count: number, role: string): Promise<void> {
     const added: Slot[] = []
-    while (slots.length < count) {
-      const slot = createSlot(slots.length, 'web')
+    while (slotsOf(slots, role).length < count) {
+      const slot = createSlot(freeNumber(slots), role)
       slots.push(slot)
       added.push(slot)
     }
@@ -138,7 +138,8 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
   }
 
   async function shrink(count: number): Promise<void> {
-    const removed = slots.splice(count)
+    const removed = slotsOf(slots, 'web').slice(count)
+    for (const slot of removed) slots.splice(slots.indexOf(slot), 1)
     tellCount()
     await Promise.all(
       removed.flatMap((slot) => {
@@ -214,22 +215,24 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
     scale(to) {
       return exclusive(async () => {
         refuseWhileStopping()
-        const count = parseScale(to, slots.length)
-        if (count > slots.length) {
-          const before = slots.length
-          await grow(count).catch(async (error) => {
+        const before = slotsOf(slots, 'web').length
+        const count = parseScale(to, before)
+        if (count > before) {
+          await grow(count, 'web').catch(async (error) => {
             await shrink(before)
             throw error
           })
-        } else if (count < slots.length) await shrink(count)
-        return slots.length
+        } else if (count < before) await shrink(count)
+        return slotsOf(slots, 'web').length
       })
     },
     restart(index) {
       return exclusive(() => {
-        const slot = slots[index]
+        const slot = slots.find((one) => one.slot === index)
         if (!slot)
-          throw new ClusterOptionError(`there is no slot ${index}: they are numbered from 0 to ${slots.length - 1}`)
+          throw new ClusterOptionError(
+            `there is no slot ${index}; there are ${slots.map((one) => one.slot).join(', ')}`,
+          )
         return replace([slot])
       })
     },
@@ -267,7 +270,9 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
       await Promise.all(crew.all().map((worker) => crew.end(worker)))
       throw error
     }
-    if (range.initial > 1) void exclusive(() => grow(range.initial)).catch(() => undefined)
+    // Those that fail are started again like any other.
+    if (range.initial > 1) void exclusive(() => grow(range.initial, 'web')).catch(() => undefined)
+    if (options.jobWorkers > 0) void exclusive(() => grow(options.jobWorkers, 'jobs')).catch(() => undefined)
   }
 
   return { primary, start }

@@ -40,3 +40,12 @@ export function createSlot(slot: number, role: string): Slot {
 export function processesOf({ current, next, leaving }: Slot): WorkerProcess[] {
   return [...leaving, ...(current ? [current] : []), ...(next ? [next] : [])]
 }
+
+export function slotsOf<T extends { role: string }>(slots: readonly T[], role: string): T[] {
+  return slots.filter((slot) => slot.role === role)
+}
+
+/** The smallest number that no slot has. */
+export function freeNumber(slots: readonly Slot[]): number {
+  for (let number = 0; ; number++) if (!slots.some(({ slot }) => slot === number)) return number
+}

@@ -125,7 +125,7 @@ export interface Primary {
   /** All processes there are now, old and new. */
   workers(): WorkerHandle[]
   reload(): Promise<ReloadResult>
-  /** Sets the number of slots: a number, or a change such as `+1`. Resolves when it is so. */
+  /** Sets the number of slots with the role `web`: a number, or a change such as `+1`. Resolves when it is so. */
   scale(to: number | string): Promise<number>
   /** Replaces the worker of one slot, as a reload does. */
   restart(slot: number): Promise<ReloadResult>

@@ -58,7 +58,8 @@ async function main(channel: WorkerChannel): Promise<void> {
   await app.ready()
   await checksPass(app, channel)
   if (state.draining) return
-  await state.listening.start(app)
+  // Others work on what comes through Redis or a timer.
+  if (spec.role === 'web') await state.listening.start(app)
   await channel.send({ t: 'ready' })
 }
 
