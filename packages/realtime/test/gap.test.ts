@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { Tracker } from '../src/client/tracker.ts'
+import { HistoryRooms } from '../src/history.ts'
+import type { Position } from '../src/index.ts'
 import { FollowedRoom } from '../src/gap.ts'
 import { type Entry, type Known, type Reading, parseLive } from '../src/history-store.ts'
 
@@ -143,6 +145,60 @@ describe('a followed room', () => {
     expect(room.since('a', 151)).toBeUndefined()
     expect(room.since('b', 150)).toBeUndefined()
     room.close()
+  })
+})
+
+describe('a socket that resumes from the log', () => {
+  it('is not sent what its process has yet to deliver, and goes on from there', async () => {
+    const log = new Log(500)
+    let onMessage = (_channel: string, _message: string): void => undefined
+    const store = {
+      sharded: false,
+      channel: (room: string) => room,
+      read: async (_: string, _rule: unknown, after: number, known: Known) => {
+        // The log is ahead of pub/sub.
+        const reading = log.read(after, known)
+        return {
+          ...reading,
+          entries:
+            after < 0
+              ? []
+              : log.entries.filter(({ seq }) => seq > after).map(({ seq }) => ({ seq, payload: `["n",${seq}]` })),
+        }
+      },
+    }
+    const sent: number[] = []
+    const joined = new Set<string>()
+    const rooms = new HistoryRooms({
+      store: store as never,
+      emit: (room, _event, _data, position) => joined.has(room) && sent.push((position as Position).seq),
+      members: () => joined.size,
+      log: { error: () => undefined },
+      checkInterval: 1_000_000,
+    })
+    rooms.listen({
+      on: (_: string, listener: typeof onMessage) => (onMessage = listener),
+      add: async () => true,
+      remove: () => undefined,
+    } as never)
+    const socket = {
+      connected: true,
+      rooms: joined,
+      conn: { writeBuffer: [] },
+      join: (room: string) => void joined.add(room),
+      leave: (room: string) => void joined.delete(room),
+      emit: (_event: string, _data: unknown, position: Position) => sent.push(position.seq),
+    } as never
+    const rule = { matches: () => true, history: 500, ttl: 1_000, presence: false }
+    const [elsewhere] = [{ ...(socket as object), join: () => undefined, emit: () => undefined }]
+    await rooms.join(elsewhere as never, 'r', rule, undefined)
+    const come = ({ seq }: Entry): void => onMessage('r', `a ${seq} ["n",${seq}]`)
+    for (let i = 0; i < 150; i++) come(log.add())
+    const late = [log.add(), log.add()]
+    expect(await rooms.join(socket, 'r', rule, { epoch: 'a', seq: 10 })).toEqual({ ok: true, epoch: 'a', seq: 150 })
+    for (const entry of late) come(entry)
+    expect(sent).toEqual(Array.from({ length: 142 }, (_, i) => 11 + i))
+    rooms.close()
   })
 })
 
