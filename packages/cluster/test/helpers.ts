@@ -1,5 +1,11 @@
-export { type RedisServer, startRedis } from '../../../dev-services/src/redis.ts'
-export { freePort, waitFor } from '../../../dev-services/src/wait.ts'
-export { killTree, spawnGuarded } from '../../../dev-services/src/guard.ts'
-export { isAlive } from '../../../dev-services/src/proc.ts'
-export { type FaultProxy, faultProxy } from '../../../dev-services/src/fault-proxy.ts'
+export {
+  type FaultProxy,
+  faultProxy,
+  freePort,
+  isAlive,
+  killTree,
+  type RedisServer,
+  spawnGuarded,
+  startRedis,
+  waitFor,
+} from '@fastify-scale/dev-services'

@@ -39,16 +39,19 @@ it('a worker that is sent connections again has not forgotten those that are on 
   const take = (one: NativeHandle): boolean => sent.push(one) > 0
   const dispatcher = createDispatcher()
   dispatcher.add({ id: 1, take })
-  dispatcher.accept(handle('first'), false)
+  const names = ['first', 'second', 'third', 'fourth']
+  for (const name of names) dispatcher.accept(handle(name), false)
+  const ahead = sent.length
+  expect(dispatcher.waiting).toBe(names.length - ahead)
   dispatcher.remove(1)
   dispatcher.add({ id: 1, take })
-  dispatcher.accept(handle('second'), false)
-  expect(sent).toHaveLength(1)
-  dispatcher.took(1, 1)
-  expect(sent).toHaveLength(2)
-  expect(closed).toEqual(['first'])
-  dispatcher.took(1, 1)
-  expect(closed).toEqual(['first', 'second'])
+  // Nothing more before something was taken over, and then each is closed here when it was.
+  expect(sent).toHaveLength(ahead)
+  for (let taken = 1; taken <= names.length; taken++) {
+    dispatcher.took(1, 1)
+    expect(closed).toEqual(names.slice(0, taken))
+  }
+  expect(sent).toHaveLength(names.length)
 })
 
 describe('a reload where connections live long', () => {
