@@ -132,7 +132,7 @@ describe('a reload where connections live long', () => {
         // The first one's replacement is up, the second one's is being started.
         if (progress?.phase === 'starting' && progress.slot === 1 && !killed) {
           killed = true
-          kill((slots[0]?.next as WorkerProcess).id)
+          kill(slots[0]?.next?.id ?? 0)
         }
       },
     })
@@ -155,7 +155,7 @@ describe('a reload where connections live long', () => {
         },
       },
       onProgress(progress) {
-        if (progress?.phase === 'draining' && progress.slot === 0) kill((slots[1]?.next as WorkerProcess).id)
+        if (progress?.phase === 'draining' && progress.slot === 0) kill(slots[1]?.next?.id ?? 0)
       },
     })
     expect(result.ok).toBe(false)
