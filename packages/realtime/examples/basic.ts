@@ -22,10 +22,14 @@ app.post<{ Params: { board: string }; Body: { text: string } }>('/boards/:board/
 const url = await app.listen()
 
 const socket = createRealtimeClient<BoardEvents, Record<string, never>>(url)
-socket.on('comment', ({ text }) => process.stdout.write(`${text}\n`))
+const arrived = new Promise<string>((resolve) => socket.once('comment', ({ text }) => resolve(text)))
 await socket.join('board:1')
 await fetch(`${url}/boards/1/comments`, {
   method: 'POST',
   headers: { 'content-type': 'application/json' },
   body: JSON.stringify({ text: 'Hello' }),
 })
+process.stdout.write(`${await arrived}\n`)
+
+socket.disconnect()
+await app.close()
