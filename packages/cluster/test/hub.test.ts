@@ -160,6 +160,20 @@ describe('singleton', () => {
     expect(hub.places.status()).toMatchObject([{ name: 'job', holder: 2, waiting: 0 }])
   })
 
+  it('can be added again at once after a stop, and runs when the one before has ended', async () => {
+    const worker = addWorker(makeHub(), 1)
+    let finish: () => void = () => undefined
+    const first = worker.singletons.add('job', () => new Promise<void>((resolve) => (finish = resolve)))
+    await waitFor(() => first.running)
+    const stopped = first.stop()
+    const second = worker.singletons.add('job', () => undefined)
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(second.running).toBe(false)
+    finish()
+    await stopped
+    await waitFor(() => second.running)
+  })
+
   it('is not taken on by a worker that drains', async () => {
     const hub = makeHub()
     const [a, b] = [addWorker(hub, 1), addWorker(hub, 2)]
