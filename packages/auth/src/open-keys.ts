@@ -4,7 +4,7 @@ import { AuthKeyError } from './errors.ts'
 import { type KeySet, createKeySet, loadForeignKeySet, loadKeySet } from './key-set.ts'
 import { type KeySource, type LoadedKeySource, fixedKeys, loadedKeys } from './key-source.ts'
 import { type Jwks, loadKey } from './keys.ts'
-import type { ResolvedOptions } from './options.ts'
+import type { ResolvedOptions } from './resolve-options.ts'
 import { fetchJwks } from './remote-jwks.ts'
 import { checkSecret, secretKid } from './secret.ts'
 

@@ -1,28 +1,20 @@
-import { createHash, randomBytes } from 'node:crypto'
-import {
-  type Authenticator,
-  type Connections,
-  addReadinessCheck,
-  createRedisClock,
-  offerCapability,
-  openConnections,
-  pause,
-} from '@fastify-scale/kit'
+import { randomBytes } from 'node:crypto'
+import { type Authenticator, addReadinessCheck, offerCapability } from '@fastify-scale/kit'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { revokedChannel, streamChannel } from './channels.ts'
 import { clearedCookies, tokenCookies } from './cookies.ts'
 import { findCookie, findToken } from './credentials.ts'
-import { AuthKeyError, AuthOptionError, AuthStaleError, AuthUnsupportedError } from './errors.ts'
+import { AuthKeyError, AuthOptionError, AuthUnsupportedError } from './errors.ts'
 import { type AuthRouteConfig, type Guard, addStalenessCheck, createGuards } from './guards.ts'
 import { createIssuer } from './issuer.ts'
+import { serveJwks } from './jwks-route.ts'
 import type { Jwks } from './keys.ts'
 import { openKeys } from './open-keys.ts'
-import { type ResolvedOptions, type ResolvedSessions, type ScaleAuthOptions, resolveOptions } from './options.ts'
-import { type Revocations, createRevocations } from './revocation.ts'
-import { type RevocationStream, openRevocationStream } from './revocation-stream.ts'
+import { CLOCK_ROOM, blockTime, openSessions } from './open-sessions.ts'
+import type { ScaleAuthOptions } from './options.ts'
+import { type ResolvedOptions, resolveOptions } from './resolve-options.ts'
+import { createRevocations } from './revocation.ts'
 import { type AuthService, type Tokens, createAuthService } from './service.ts'
-import { type SessionStore, createSessionStore } from './session.ts'
 import type { RequestUser, VerifiedClaims } from './user.ts'
 import { createVerifier } from './verifier.ts'
 
@@ -51,9 +43,6 @@ export interface ScaleAuth extends AuthService {
 }
 
 const PACKAGE = '@fastify-scale/auth'
-/** Room for clocks that differ between Redis and a process, in s: a revocation is kept that much longer than it can matter. */
-const CLOCK_ROOM = 60
-
 const plugin: FastifyPluginAsync<ScaleAuthOptions> = async (fastify, given) => {
   const options = resolveOptions(given)
   const { decorators, profile } = options
@@ -157,106 +146,6 @@ const plugin: FastifyPluginAsync<ScaleAuthOptions> = async (fastify, given) => {
     addStalenessCheck(route, config, { staleness: () => auth.staleness(), least })
   })
   if (options.jwks) serveJwks(fastify, options.jwks, () => auth.jwks())
-}
-
-/** What one idle read of the stream may take: five proofs fit into the staleness that is promised. */
-function blockTime({ maxStaleness }: ResolvedSessions): number {
-  return Math.min(1_000, Math.floor(maxStaleness / 5))
-}
-
-async function openSessions(
-  fastify: FastifyInstance,
-  options: ResolvedOptions,
-  sessions: ResolvedSessions,
-  revocations: Revocations,
-  listeners: ReadonlySet<() => void>,
-): Promise<{ store: SessionStore; stream: RevocationStream }> {
-  const connections: Connections = await openConnections({
-    packageName: PACKAGE,
-    redis: sessions.redis,
-    host: fastify as { redis?: unknown },
-    log: fastify.log,
-    fail: (message) => new AuthOptionError(message),
-  })
-  // Format version 1.
-  const prefix = `${connections.keyPrefix}${sessions.prefix}1:`
-  const tokenLifetime = (options.profile.maxLifetime + options.profile.clockTolerance + CLOCK_ROOM) * 1_000
-  const client = await connections.command({ timeout: sessions.commandTimeout })
-
-  let announced = false
-  const announce = (): void => {
-    announced = false
-    for (const listener of listeners) listener()
-  }
-  const stream = openRevocationStream({
-    command: client,
-    follower: connections.follower({ name: 'revocations' }),
-    key: `${prefix}revocations`,
-    revocations,
-    lifetime: tokenLifetime,
-    blockMs: blockTime(sessions),
-    onEntry({ kind }) {
-      revokedChannel.publish(() => ({ kind }))
-      // Once for a page of entries.
-      if (!announced) queueMicrotask(announce)
-      announced = true
-    },
-    onError(error) {
-      fastify.log.debug({ err: error }, 'following revocations failed, trying again')
-      streamChannel.publish(() => ({ event: 'error', reason: error.message }))
-    },
-    onDiscontinuity() {
-      fastify.log.warn('the revocation stream was deleted or made anew: reading it again and restoring what is known')
-      streamChannel.publish(() => ({ event: 'discontinuity' }))
-    },
-  })
-  const store = createSessionStore({
-    ...sessions,
-    client,
-    clock: createRedisClock(client),
-    prefix,
-    tokenLifetime,
-    timeout: sessions.commandTimeout,
-    knownCutOff: () => revocations.all,
-    random: randomBytes,
-  })
-
-  let loaded = false
-  void stream.loaded.then(() => (loaded = true))
-  addReadinessCheck(fastify, {
-    name: 'auth: revocations',
-    check() {
-      // Once loaded it stays ready: without Redis verification goes on, and sending every process away would not help.
-      if (!loaded) throw new AuthStaleError('not there yet and so')
-    },
-  })
-  fastify.addHook('onReady', async function scaleAuthLoaded() {
-    const stop = new AbortController()
-    await Promise.race([stream.loaded, pause(sessions.commandTimeout, stop.signal)])
-    stop.abort()
-  })
-  fastify.addHook('onClose', async function scaleAuthSessions() {
-    await stream.close()
-    await connections.close()
-  })
-  return { store, stream }
-}
-
-function serveJwks(
-  fastify: FastifyInstance,
-  { path, maxAge }: { path: string; maxAge: number },
-  jwks: () => Jwks,
-): void {
-  fastify.get(path, { logLevel: 'warn' }, async function scaleAuthJwks(request, reply) {
-    const body = JSON.stringify(jwks())
-    const etag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`
-    void reply
-      .header('cache-control', `public, max-age=${Math.floor(maxAge / 1_000)}`)
-      .header('etag', etag)
-      .type('application/jwk-set+json')
-    if (request.headers['if-none-match'] === etag) return reply.code(304).send()
-    return reply.send(body)
-  })
 }
 
 /** Names the way out before Fastify says only that a decorator is there. */

@@ -196,7 +196,7 @@ export function createSessionStore(options: SessionStoreOptions): SessionStore {
           sids.map(async (sid): Promise<Session | undefined> => {
             const fields = await client.hmget(sessionKey(sid), 'born', 'rotated', 'end', 'claims', 'dead')
             const [born, rotated, end, claims, dead] = fields
-            if (born == null || claims == null || dead != null || Number(born) <= cutOff) return undefined
+            if (!born || !claims || dead || Number(born) <= cutOff) return undefined
             const startedAt = Number(born) * 1_000
             return { sid, startedAt, lastUsedAt: Math.max(startedAt, Number(rotated)), endsAt: Number(end), claims }
           }),
