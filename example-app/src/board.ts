@@ -1,3 +1,4 @@
+import { backoff, pause } from '@fastify-scale/kit'
 import type { FastifyInstance } from 'fastify'
 import type { Photo } from './db/photos.ts'
 
@@ -14,12 +15,14 @@ const PATIENCE_MS = 3_000
  */
 export async function invalidateLists(app: FastifyInstance): Promise<void> {
   const until = performance.now() + PATIENCE_MS
-  for (;;) {
+  for (let attempt = 1; ; attempt++) {
     try {
       await app.cache.invalidateTags([PHOTOS])
       return
     } catch (error) {
       if (performance.now() > until) throw error
+      // It may have failed at once, because Redis is known to be away: without a pause nothing else would ever run.
+      await pause(backoff(attempt, 50, 500))
     }
   }
 }

@@ -20,6 +20,8 @@ export const Env = Type.Object({
   /** Who signs up with one of these names, separated by commas, is an admin. */
   ADMIN_NAMES: Type.String({ default: '' }),
   NODE_ENV: Type.String({ default: 'development' }),
+  /** Whose word about a client's address is taken: the balancers' addresses, separated by commas. */
+  TRUST_PROXY: Type.String({ default: 'loopback' }),
   /** Connections to PostgreSQL of one process; workers x machines x this must stay below the server's limit. */
   PG_POOL_MAX: Type.Integer({ default: 5, minimum: 1, maximum: 100 }),
   /** Attempts to log in as one user per minute, from one address. */

@@ -81,6 +81,7 @@ const photoValues: Record<keyof typeof photoQueries, () => unknown[]> = {
   unlike: () => [some.photo, some.user],
   remove: () => [some.photo, some.user],
   likedOf: () => [some.user, some.photos],
+  withoutThumbnail: () => [],
   // As many as a page of an S3 listing.
   referenced: () => [
     [some.url, some.thumbnail, ...Array.from({ length: 998 }, (_, i) => `https://s3.example/${i}.jpg`)],

@@ -41,6 +41,7 @@ export const queries = {
   likedOf: 'SELECT photo_id::text AS id FROM likes WHERE user_id = $1 AND photo_id = ANY($2::bigint[])',
   // For the sweep of orphaned objects: of these URLs, which does a row point to?
   referenced: `SELECT url FROM photos WHERE url = ANY($1) UNION ALL SELECT thumbnail_url FROM photos WHERE thumbnail_url = ANY($1)`,
+  withoutThumbnail: 'SELECT id::text AS id FROM photos WHERE thumbnail_url IS NULL ORDER BY id LIMIT 100',
 } as const
 
 async function one<T = Photo>(db: Pool, query: string, values: unknown[]): Promise<T | undefined> {
@@ -95,5 +96,11 @@ export async function referencedUrls(db: Pool, urls: string[]): Promise<Set<stri
 /** Those of the photos that this user likes. */
 export async function likedOf(db: Pool, userId: string, ids: string[]): Promise<string[]> {
   const { rows } = await db.query<{ id: string }>(queries.likedOf, [userId, ids])
+  return rows.map(({ id }) => id)
+}
+
+/** Photos that still have no thumbnail, the oldest first; at most 100. */
+export async function photosWithoutThumbnail(db: Pool): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>(queries.withoutThumbnail)
   return rows.map(({ id }) => id)
 }

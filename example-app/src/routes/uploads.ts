@@ -15,6 +15,10 @@ const uploads: FastifyPluginAsyncTypebox = async (app) => {
   async function added(photo: Photo, reply: FastifyReply): Promise<Photo> {
     await invalidateLists(app)
     reply.header('x-live', (await showPhoto(app, photo)) ? 'told' : 'missed')
+    // The photo is there, and shown by its original; a thumbnail that can't be ordered now is made in the night.
+    await app.thumbnails
+      .add({ id: photo.id }, { idempotencyKey: photo.id })
+      .catch((error: Error) => app.log.warn({ photo: photo.id, reason: error.message }, 'no thumbnail was ordered'))
     return photo
   }
 

@@ -118,25 +118,42 @@ export function uploadPhoto(
   })
 }
 
+/** A photo apart from its thumbnail, which may come at any moment. */
+export function plain(photo: Photo | undefined): Photo | undefined {
+  return photo && { ...photo, thumbnailUrl: null }
+}
+
 /** A page that is open: what it has seen, and which worker holds its socket. */
 export interface OpenPage {
   photos: Photo[]
   worker: number
+  host: string
   close(): void
 }
 
 export async function openPage(base: string, token: string): Promise<OpenPage> {
   const socket = createRealtimeClient<
-    { photo: (photo: Photo) => void; worker: (pid: number) => void },
+    { photo: (photo: Photo) => void; worker: (pid: number, host: string) => void },
     Record<string, never>
   >(base, {
     getToken: () => token,
   })
-  const page: OpenPage = { photos: [], worker: 0, close: () => socket.disconnect() }
-  socket.on('photo', (photo) => page.photos.push(photo))
-  const held = new Promise<number>((resolve) => socket.on('worker', resolve))
+  const page: OpenPage = { photos: [], worker: 0, host: '', close: () => socket.disconnect() }
+  // Shown once, however often it changes: its thumbnail follows a moment later.
+  socket.on('photo', (photo) => {
+    const at = page.photos.findIndex(({ id }) => id === photo.id)
+    if (at === -1) page.photos.push(photo)
+    else page.photos[at] = photo
+  })
+  const held = new Promise<void>((resolve) =>
+    // Again after each reconnection.
+    socket.on('worker', (pid, host) => {
+      Object.assign(page, { worker: pid, host })
+      resolve()
+    }),
+  )
   await socket.join('board:main')
-  page.worker = await held
+  await held
   return page
 }
 

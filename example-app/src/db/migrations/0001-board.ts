@@ -19,6 +19,7 @@ CREATE TABLE photos (
   created_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX photos_user ON photos (user_id, id DESC);
+CREATE INDEX photos_without_thumbnail ON photos (id) WHERE thumbnail_url IS NULL;
 
 CREATE TABLE likes (
   photo_id bigint NOT NULL REFERENCES photos (id) ON DELETE CASCADE,

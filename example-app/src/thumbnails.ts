@@ -1,0 +1,81 @@
+import type { JobHandle } from '@fastify-scale/jobs'
+import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox'
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import sharp from 'sharp'
+import { invalidateLists, showPhoto } from './board.ts'
+import { type Photo, findPhoto, photosWithoutThumbnail, referencedUrls, setThumbnail } from './db/photos.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Has a thumbnail made, by whichever process is free. */
+    thumbnails: JobHandle<{ id: string }>
+  }
+}
+
+const WIDTH = 640
+const WEBP = 'image/webp'
+// A picture of a few kilobytes may unpack to gigabytes.
+const MAX_PIXELS = 100_000_000
+
+/** Jobs: a thumbnail of each photo; every night, what no row points to is deleted and what was missed is made. */
+const thumbnails: FastifyPluginAsyncTypebox = async (app) => {
+  const handle = app.jobs.define(
+    'images.thumbnail',
+    { schema: Type.Object({ id: Type.String() }), attempts: 5, timeout: '2m' },
+    async ({ id }: { id: string }, { signal }) => {
+      const photo = await findPhoto(app.db, id)
+      // Jobs run at least once: this one may have been done, or its photo removed.
+      if (!photo || photo.thumbnailUrl) return
+      const response = await fetch(await app.storage.signedUrl(photo.url), { signal })
+      if (!response.ok) throw new Error(`the original of photo ${id} answered ${response.status}`)
+      const thumbnail = await sharp(await response.arrayBuffer(), { limitInputPixels: MAX_PIXELS })
+        .rotate()
+        .resize({ width: WIDTH, withoutEnlargement: true })
+        .webp()
+        .toBuffer()
+      const changed = await store(app, id, thumbnail, signal)
+      if (!changed) return
+      await invalidateLists(app)
+      await showPhoto(app, changed)
+    },
+  )
+  app.decorate('thumbnails', handle)
+
+  app.jobs.cron('nightly', '0 3 * * *', { timeout: '1h' }, async (_tick, { log }) => {
+    const { checked, deleted } = await app.storage.sweep({
+      findReferenced: (urls) => referencedUrls(app.db, urls),
+      dryRun: false,
+    })
+    const missed = await photosWithoutThumbnail(app.db)
+    for (const id of missed) await handle.add({ id })
+    log.info({ checked, deleted, missed: missed.length }, 'swept')
+  })
+}
+
+/** Puts the thumbnail where all can read it, and its URL into the row; neither is ever there without the other. */
+async function store(app: FastifyInstance, id: string, bytes: Buffer, signal: AbortSignal): Promise<Photo | undefined> {
+  const upload = await app.storage.createDirectUpload({
+    prefix: 'thumbnails',
+    visibility: 'public',
+    contentType: WEBP,
+    maxBytes: bytes.length,
+  })
+  const form = new FormData()
+  for (const [name, value] of Object.entries(upload.fields)) form.set(name, value)
+  form.set('file', new Blob([new Uint8Array(bytes)], { type: WEBP }))
+  const stored = await fetch(upload.url, { method: 'POST', body: form, signal })
+  if (!stored.ok) throw new Error(`S3 answered ${stored.status} to the thumbnail of photo ${id}`)
+  let changed: Photo | undefined
+  const { url } = await app.storage.completeDirectUpload(upload.key, {
+    allowedTypes: [WEBP],
+    persist: async ({ url }: { url: string }) => {
+      changed = await setThumbnail(app.db, id, url)
+    },
+  })
+  // The photo was removed meanwhile.
+  if (!changed) await app.storage.delete(url)
+  return changed
+}
+
+export default fp(thumbnails)

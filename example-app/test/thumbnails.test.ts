@@ -1,0 +1,83 @@
+import { type Services, waitFor } from '@fastify-scale/dev-services'
+import sharp from 'sharp'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Photo } from '../src/db/photos.ts'
+import { type Board, boardEnv, startBoard, startBoardServices } from './support/board.ts'
+import { type Tokens, call, makePng, openPage, signUp, uploadPhoto } from './support/client.ts'
+import { landscape } from './support/pictures.ts'
+
+let services: Services
+let board: Board
+let anna: Tokens
+
+beforeAll(async () => {
+  services = await startBoardServices()
+  board = await startBoard(boardEnv(services))
+  anna = await signUp(board.url, 'anna')
+}, 240_000)
+
+afterAll(async () => {
+  await board?.stop()
+  await services?.stop()
+})
+
+const listed = async (id: string): Promise<Photo | undefined> =>
+  (await call<{ photos: Photo[] }>(`${board.url}/api/photos`)).body.photos.find((photo) => photo.id === id)
+
+test('each photo gets a thumbnail, which open pages show at once and everybody can read', async () => {
+  const page = await openPage(board.url, anna.accessToken)
+  const { body } = await uploadPhoto(board.url, anna.accessToken, 'Wide', await landscape(['#fff', '#999'], '#333'))
+  expect(body.thumbnailUrl).toBeNull()
+  const live = await waitFor(
+    () => page.photos.find(({ id, thumbnailUrl }) => id === body.id && thumbnailUrl !== null),
+    {
+      timeout: 30_000,
+    },
+  )
+  expect(live).toEqual({ ...body, thumbnailUrl: expect.stringContaining('/thumbnails/') })
+  expect(await listed(body.id)).toEqual(live)
+  const response = await fetch(live.thumbnailUrl as string)
+  expect(response.headers.get('content-type')).toBe('image/webp')
+  expect(await sharp(await response.arrayBuffer()).metadata()).toMatchObject({
+    format: 'webp',
+    width: 640,
+    height: 480,
+  })
+  page.close()
+})
+
+test('a photo that was taken upright stands upright, and a small one is not blown up', async () => {
+  const upright = await sharp(await landscape(['#fff', '#999'], '#333'))
+    .withMetadata({ orientation: 6 })
+    .toBuffer()
+  const sizes: unknown[] = []
+  for (const file of [upright, makePng(64)]) {
+    const { body } = await uploadPhoto(board.url, anna.accessToken, 'x', file)
+    const url = await waitFor(async () => (await listed(body.id))?.thumbnailUrl, { timeout: 30_000 })
+    const { width, height } = await sharp(await (await fetch(url)).arrayBuffer()).metadata()
+    sizes.push([width, height])
+  }
+  expect(sizes).toEqual([
+    [640, 853],
+    [64, 64],
+  ])
+})
+
+test('removing a photo removes its thumbnail', async () => {
+  const { body } = await uploadPhoto(board.url, anna.accessToken, 'y')
+  const url = await waitFor(async () => (await listed(body.id))?.thumbnailUrl, { timeout: 30_000 })
+  expect((await fetch(url)).status).toBe(200)
+  const removed = await call(`${board.url}/api/photos/${body.id}`, { method: 'DELETE', token: anna.accessToken })
+  expect(removed.status).toBe(204)
+  expect((await fetch(url)).ok).toBe(false)
+})
+
+test('a file that only begins like a picture harms nothing: the board shows the original', async () => {
+  const broken = makePng(64)
+  broken.fill(0, 60)
+  const { status, body } = await uploadPhoto(board.url, anna.accessToken, 'broken', broken)
+  expect(status).toBe(201)
+  const next = await uploadPhoto(board.url, anna.accessToken, 'whole')
+  await waitFor(async () => (await listed(next.body.id))?.thumbnailUrl, { timeout: 30_000 })
+  expect((await listed(body.id))?.thumbnailUrl).toBeNull()
+})
