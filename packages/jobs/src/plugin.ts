@@ -135,7 +135,7 @@ const plugin: FastifyPluginAsync<ScaleJobsOptions> = async (fastify, userOptions
       },
       () => undefined,
     )
-    if (role === 'web') return
+    if (role === 'web') return log.info('jobs: this process adds jobs and runs none (role web)')
     workers.start(definitions.queues())
     tickers.push(...crons.map(startCron))
   })

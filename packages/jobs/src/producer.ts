@@ -1,4 +1,4 @@
-import { type RedisClient, pause, untilReady, withDeadline } from '@fastify-scale/kit'
+import { type RedisClient, retryWithin, untilReady, withDeadline } from '@fastify-scale/kit'
 import type { Queue } from 'bullmq'
 import { addedChannel } from './channels.ts'
 import type { Definition } from './definitions.ts'
@@ -44,45 +44,28 @@ export async function addJob(options: ProducerOptions, definition: Definition, j
   const { jobId, priority, delay, key, remember } = job
   const envelope = pack(name, job.data, maxSize, key)
   definition.check(envelope.data)
-  const until = performance.now() + timeout
-  for (;;) {
-    const left = until - performance.now()
-    try {
+  try {
+    await retryWithin(timeout, async (left) => {
+      const start = performance.now()
       // Nothing is handed to BullMQ that would wait for Redis there and then be done late.
       await untilReady(client, left)
-      await withDeadline(
-        options.queueOf(queue).add(name, envelope, {
-          jobId,
-          delay,
-          priority: PRIORITIES[priority],
-          attempts,
-          backoff,
-          stackTraceLimit: 10,
-          ...(remember === undefined ? {} : { deduplication: { id: jobId, ttl: remember } }),
-        }),
-        Math.max(1, until - performance.now()),
-        `adding job '${name}'`,
-      )
-      const id = toPublicId({ queue, jobId })
-      addedChannel.publish(() => ({ queue, name, id }))
-      return { id }
-    } catch (error) {
-      if (until - performance.now() <= RETRY_MS || isRefusal(error))
-        throw new UnavailableError(
-          `job '${name}' could not be added within ${timeout} ms (${(error as Error).message}); whether it was is not known: with an idempotencyKey it is safe to add it again`,
-        )
-      await pause(RETRY_MS)
-    }
+      const adding = options.queueOf(queue).add(name, envelope, {
+        jobId,
+        delay,
+        priority: PRIORITIES[priority],
+        attempts,
+        backoff,
+        stackTraceLimit: 10,
+        ...(remember === undefined ? {} : { deduplication: { id: jobId, ttl: remember } }),
+      })
+      await withDeadline(adding, Math.max(1, left - (performance.now() - start)), `adding job '${name}'`)
+    })
+  } catch (error) {
+    throw new UnavailableError(
+      `job '${name}' could not be added within ${timeout} ms (${(error as Error).message}); whether it was is not known: with an idempotencyKey it is safe to add it again`,
+    )
   }
-}
-
-const RETRY_MS = 20
-
-/** Redis answered, and would answer the same again. */
-function isRefusal(error: unknown): boolean {
-  return (
-    error instanceof Error &&
-    error.name === 'ReplyError' &&
-    !/^(LOADING|READONLY|CLUSTERDOWN|TRYAGAIN|MASTERDOWN)/.test(error.message)
-  )
+  const id = toPublicId({ queue, jobId })
+  addedChannel.publish(() => ({ queue, name, id }))
+  return { id }
 }

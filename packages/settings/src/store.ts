@@ -1,4 +1,11 @@
-import { type RedisClient, type RedisClock, type StreamEntry, defineScript, pause } from '@fastify-scale/kit'
+import {
+  type RedisClient,
+  type RedisClock,
+  type StreamEntry,
+  defineScript,
+  isRefusal,
+  retryWithin,
+} from '@fastify-scale/kit'
 import { ConflictError, UnavailableError } from './errors.ts'
 import { SET } from './lua/set.lua.ts'
 import { SNAPSHOT } from './lua/snapshot.lua.ts'
@@ -90,44 +97,33 @@ export interface Write {
 export async function write(options: WriteOptions, change: Write): Promise<StoredChange> {
   const { client, clock, keys, timeout } = options
   const { key, json, ifVersion, by } = change
-  const until = performance.now() + timeout
   const id = options.randomId()
   let deadline: number | undefined
   let sent = false
-  for (;;) {
-    try {
-      deadline ??= await clock.deadline(until - performance.now())
-      const args = [deadline, key, json, ifVersion ?? '', by ?? '', options.history, id, sent ? '1' : '']
-      sent = true
-      const reply = (await setScript(client, [keys.values, keys.changes], args)) as string[]
-      const [outcome, version, at, previous] = reply as [string, string, string, string]
-      if (outcome === 'OK') return { key, json, previous, version: Number(version), at: Number(at), by }
-      if (outcome === 'CONFLICT')
-        throw new ConflictError(
-          `setting '${key}' has version ${version}, not ${ifVersion}: read it again and decide anew`,
-        )
-      throw new Error('it came too late')
-    } catch (error) {
-      if (error instanceof ConflictError) throw error
-      const left = until - performance.now()
-      if (left <= RETRY_MS || isRefusal(error))
-        throw new UnavailableError(
-          `setting '${key}' could not be changed within ${timeout} ms (${(error as Error).message}); if the change was not made by now, it will not be made`,
-        )
-      await pause(RETRY_MS)
-    }
+  try {
+    return await retryWithin(
+      timeout,
+      async (left) => {
+        deadline ??= await clock.deadline(left)
+        const args = [deadline, key, json, ifVersion ?? '', by ?? '', options.history, id, sent ? '1' : '']
+        sent = true
+        const reply = (await setScript(client, [keys.values, keys.changes], args)) as string[]
+        const [outcome, version, at, previous] = reply as [string, string, string, string]
+        if (outcome === 'OK') return { key, json, previous, version: Number(version), at: Number(at), by }
+        if (outcome === 'CONFLICT')
+          throw new ConflictError(
+            `setting '${key}' has version ${version}, not ${ifVersion}: read it again and decide anew`,
+          )
+        throw new Error('it came too late')
+      },
+      (error) => error instanceof ConflictError || isRefusal(error),
+    )
+  } catch (error) {
+    if (error instanceof ConflictError) throw error
+    throw new UnavailableError(
+      `setting '${key}' could not be changed within ${timeout} ms (${(error as Error).message}); if the change was not made by now, it will not be made`,
+    )
   }
-}
-
-const RETRY_MS = 20
-
-/** Redis answered, and would answer the same again. */
-function isRefusal(error: unknown): boolean {
-  return (
-    error instanceof Error &&
-    error.name === 'ReplyError' &&
-    !/^(LOADING|READONLY|CLUSTERDOWN|TRYAGAIN|MASTERDOWN)/.test(error.message)
-  )
 }
 
 const PAGE = 500
