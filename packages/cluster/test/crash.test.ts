@@ -142,7 +142,7 @@ describe('an app that stops being startable', () => {
     const launcher = await start({
       app: join(FIXTURES, 'flagged.mjs'),
       env: { FLAG: flag.file },
-      args: ['--start-timeout', '1s'],
+      args: ['--start-timeout', '5s'],
     })
     const [first] = (await readyPids(launcher)) as [number]
     flag.set('unready')
@@ -150,19 +150,22 @@ describe('an app that stops being startable', () => {
     process.kill(first, 'SIGKILL')
     await waitFor(() => flag.loads() > before)
     // Longer than the start timeout: a worker that only waits is left alone.
-    await new Promise((resolve) => setTimeout(resolve, 3_000))
+    await new Promise((resolve) => setTimeout(resolve, 7_000))
     expect(flag.loads()).toBe(before + 1)
     flag.set('ok')
-    await waitFor(async () => (await readyPids(launcher)).length === 2)
+    await waitFor(async () => (await readyPids(launcher)).length === 2, { timeout: 30_000 })
     expect(flag.loads()).toBe(before + 1)
   }, 60_000)
 })
+
+// Those that end by themselves need none; the others are waited for.
+const START_TIMEOUT: Record<string, string> = { hang: '5s', unready: '5s' }
 
 describe('a broken release', () => {
   test.each([
     ['throw', 'this release is broken'],
     ['exit', 'exit code 7'],
-    ['hang', 'did not become ready within 2000 ms'],
+    ['hang', 'did not become ready within 5000 ms'],
     ['unready', 'fixture: flag: the flag is down'],
   ])(
     'that does %s when it starts: the reload fails, the old one serves on without a failure',
@@ -171,7 +174,7 @@ describe('a broken release', () => {
       const launcher = await start({
         app: join(FIXTURES, 'flagged.mjs'),
         env: { FLAG: flag.file },
-        args: ['--start-timeout', '2s'],
+        args: ['--start-timeout', START_TIMEOUT[how] ?? '30s'],
       })
       const before = await readyPids(launcher)
       const load = runClient('think', launcher.port, 600, 20, 50)
@@ -203,7 +206,7 @@ describe('a worker that hangs', () => {
     await waitFor(() => launcher.said(/hangs: its event loop did not answer/).length === 1, { timeout: 30_000 })
     expect(await load).toMatchObject({ failures: 0, hangs: 0 })
     expect(await hang).toBe('cut')
-    await waitFor(async () => (await readyPids(launcher)).length === 2)
+    await waitFor(async () => (await readyPids(launcher)).length === 2, { timeout: 30_000 })
     const after = await readyPids(launcher)
     expect(after.filter((pid) => before.includes(pid))).toHaveLength(1)
   }, 60_000)
@@ -223,10 +226,13 @@ describe('a worker that says nonsense', () => {
     const before = await readyPids(launcher)
     await fetch(`${launcher.url}/garbage`).catch(() => undefined)
     await waitFor(() => launcher.said(/sent something that is no message/).length === 1)
-    await waitFor(async () => {
-      const after = await readyPids(launcher)
-      return after.length === 2 && after.filter((pid) => before.includes(pid)).length === 1
-    })
+    await waitFor(
+      async () => {
+        const after = await readyPids(launcher)
+        return after.length === 2 && after.filter((pid) => before.includes(pid)).length === 1
+      },
+      { timeout: 30_000 },
+    )
     expect(await runClient('one', launcher.port, 200, 10)).toMatchObject({ failures: 0, hangs: 0 })
   })
 })

@@ -147,13 +147,13 @@ export async function startLauncher(
   }
   if (dontWait) return launcher
   const count = Number.parseInt(workers, 10)
-  await waitFor(
-    async () => {
-      if (child.exitCode !== null) throw new TypeError(`the launcher ended: ${output.err}`)
-      return (await launcher.status()).slots.filter(({ state }) => state === 'ready').length >= count
-    },
-    { timeout: 60_000, message: `${count} workers ready` },
-  )
+  const ready = async (): Promise<boolean> =>
+    (await launcher.status()).slots.filter(({ state }) => state === 'ready').length >= count
+  await waitFor(async () => child.exitCode !== null || (await ready()), {
+    timeout: 60_000,
+    message: `${count} workers ready`,
+  })
+  if (child.exitCode !== null) throw new TypeError(`the launcher ended: ${output.err}`)
   return launcher
 }
 
