@@ -8,7 +8,7 @@ import {
 import type { FastifyInstance } from 'fastify'
 import { Cluster } from 'ioredis'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
-import type { ScaleCacheOptions } from '../src/index.ts'
+import { type ScaleCacheOptions, hitChannel } from '../src/index.ts'
 import { runChecker } from './checker.ts'
 import { appWith, uniquePrefix } from './support.ts'
 
@@ -85,8 +85,15 @@ test('many callers make one load', async () => {
 test('memory is followed on every master', async () => {
   const prefix = uniquePrefix()
   const [one, two] = [await start({ prefix }), await start({ prefix, l1: { settle: 50 } })]
-  for (const key of keys) await one.cache.getOrSet(key, () => 'old')
-  for (const key of keys) await one.cache.getOrSet(key, () => 'old')
+  const remembered = new Set<string>()
+  const stop = hitChannel.subscribe(({ key, level }) => {
+    if (level === 'l1') remembered.add(key)
+  })
+  await waitFor(async () => {
+    for (const key of keys) await one.cache.getOrSet(key, () => 'old')
+    return remembered.size === keys.length
+  })
+  stop()
   for (const key of keys) {
     await two.cache.delete(key)
     expect(await one.cache.getOrSet(key, () => 'new')).toBe('new')
