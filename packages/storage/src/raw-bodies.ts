@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 
 /**
  * Lets the routes of one context take a file as the whole body of a request, whatever its Content-Type: `upload()` then streams
- * it to S3 as one PutObject, at a third of the CPU of a multipart form. Call it in a context of its own, since no route
+ * it to S3 as one PutObject, at little more than half of the CPU of a multipart form. Call it in a context of its own, since no route
  * there gets a parsed body any more.
  *
  * @example
