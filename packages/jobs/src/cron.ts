@@ -23,7 +23,7 @@ export function parseCron(name: string, pattern: string, timezone = 'UTC'): Sche
   const fields = typeof pattern === 'string' ? pattern.trim().split(/\s+/).length : 0
   const at = (moment: number) => CronExpressionParser.parse(pattern, { currentDate: moment, tz: timezone })
   try {
-    if (fields !== 5 && fields !== 6) throw new Error('it has neither five fields nor six')
+    if (fields !== 5 && fields !== 6) throw new CronError('it has neither five fields nor six')
     at(0).next()
   } catch (error) {
     throw new CronError(`cron job '${name}' has '${String(pattern)}', which can't be read: ${(error as Error).message}`)

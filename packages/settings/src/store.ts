@@ -114,7 +114,7 @@ export async function write(options: WriteOptions, change: Write): Promise<Store
           throw new ConflictError(
             `setting '${key}' has version ${version}, not ${ifVersion}: read it again and decide anew`,
           )
-        throw new Error('it came too late')
+        throw new UnavailableError('it came too late')
       },
       (error) => error instanceof ConflictError || isRefusal(error),
     )
