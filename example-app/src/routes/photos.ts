@@ -39,7 +39,8 @@ const photos: FastifyPluginAsyncTypebox = async (app) => {
         }),
         response: { 200: Page },
       },
-      config: { cache: { ttl: '1m', tags: [PHOTOS] } },
+      // The same for everybody: a cookie, which the browser sends anyway, makes no difference.
+      config: { cache: { ttl: '1m', tags: [PHOTOS], ignoreCookies: true } },
     },
     async (request) => {
       const { before, limit, user } = request.query
