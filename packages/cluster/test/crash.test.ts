@@ -225,7 +225,7 @@ describe('a worker that says nonsense', () => {
     const launcher = await start()
     const before = await readyPids(launcher)
     await fetch(`${launcher.url}/garbage`).catch(() => undefined)
-    await waitFor(() => launcher.said(/sent something that is no message/).length === 1)
+    await waitFor(() => launcher.said(/that is no message .* and is replaced/).length === 1)
     await waitFor(
       async () => {
         const after = await readyPids(launcher)

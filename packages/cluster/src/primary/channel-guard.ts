@@ -13,10 +13,14 @@ export function guardChannel(child: ChildProcess, onCorrupt: (reason: string) =>
   const channel = symbol && (child as unknown as Record<symbol, Channel | undefined>)[symbol]
   const { onread } = channel ?? {}
   if (!channel || typeof onread !== 'function') return
+  let corrupt = false
   channel.onread = function guarded(...args) {
+    // What follows may be out of step; only the end of the channel (no data) still counts.
+    if (corrupt && args[0] !== undefined) return
     try {
       onread.apply(this, args)
     } catch (error) {
+      corrupt = true
       onCorrupt(error instanceof Error ? error.message : String(error))
     }
   }
