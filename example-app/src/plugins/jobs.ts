@@ -5,7 +5,6 @@ export default fp(async (app) => {
   await app.register(scaleJobs, {
     redis: app.config.REDIS_URL,
     prefix: 'board:jobs',
-    role: 'all',
     queues: { images: { concurrency: 2 } },
   })
 })

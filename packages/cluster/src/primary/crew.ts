@@ -11,7 +11,10 @@ import { forkWorker, type WorkerProcess } from './worker-process.ts'
 
 export interface CrewOptions {
   /** What all workers have in common; `app` and `cwd` are resolved anew for each fork. */
-  spec(): Pick<WorkerSpec, 'app' | 'name' | 'startTimeout' | 'logLevel' | 'requestLog' | 'shed' | 'metrics'> & {
+  spec(): Pick<
+    WorkerSpec,
+    'app' | 'name' | 'startTimeout' | 'logLevel' | 'requestLog' | 'shed' | 'metrics' | 'jobsApart'
+  > & {
     cwd: string
   }
   execArgv: readonly string[]

@@ -77,6 +77,7 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
       requestLog: options.requestLog,
       shed: options.shed,
       metrics: options.metrics,
+      jobsApart: options.jobWorkers > 0,
     }),
     execArgv: options.execArgv,
     env: options.env,

@@ -18,13 +18,18 @@ export interface WorkerSpec {
   shed: boolean
   /** Count requests by route. */
   metrics: boolean
+  /** The launcher has workers with the role `jobs`: those with the role `web` leave the jobs to them. */
+  jobsApart: boolean
 }
 
 const VARIABLE = 'FASTIFY_SCALE_WORKER'
 
-/** The environment of a worker. `FASTIFY_SCALE_ROLE` is for the app to read. */
+/**
+ * The environment of a worker. `FASTIFY_SCALE_ROLE` is for the app to read: `web` and `jobs` where they are apart, else
+ * `all`, since somebody must do the jobs.
+ */
 export function specToEnv(spec: WorkerSpec): Record<string, string> {
-  return { [VARIABLE]: JSON.stringify(spec), FASTIFY_SCALE_ROLE: spec.role }
+  return { [VARIABLE]: JSON.stringify(spec), FASTIFY_SCALE_ROLE: spec.jobsApart ? spec.role : 'all' }
 }
 
 /** Reads the spec and removes it from the environment, so that children of the app do not take themselves for workers. */
