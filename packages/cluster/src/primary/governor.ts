@@ -15,14 +15,17 @@ export interface GovernorOptions {
   info(message: string): void
 }
 
-/** Looks at the cluster once a second: how many workers it should have, and whether a red line is crossed. */
+/** Looks at the cluster every few seconds: how many workers it should have, and whether a red line is crossed. */
 export interface Governor {
   /** What is past a red line now. */
   warnings(): string[]
   stop(): void
 }
 
-const INTERVAL = 1_000
+/** ms between two looks: often where event loops decide, else as often as red lines need, since a look costs a few reads of /proc. */
+function intervalOf(scales: boolean, after: number): number {
+  return scales ? 1_000 : Math.min(5_000, Math.max(250, Math.floor(after / 6)))
+}
 
 export function startGovernor({ primary, range, redLines, warn, info }: GovernorOptions): Governor {
   const limits = readLimits()
@@ -65,12 +68,15 @@ export function startGovernor({ primary, range, redLines, warn, info }: Governor
     if (wanted !== web.length) await primary.scale(wanted)
   }
 
-  const timer = setInterval(() => {
-    if (busy || primary.state !== 'running') return
-    busy = true
-    act()
-      .catch((error: Error) => warn(error.message))
-      .finally(() => (busy = false))
-  }, INTERVAL)
+  const timer = setInterval(
+    () => {
+      if (busy || primary.state !== 'running') return
+      busy = true
+      act()
+        .catch((error: Error) => warn(error.message))
+        .finally(() => (busy = false))
+    },
+    intervalOf(scaler !== undefined, redLines.after),
+  )
   return { warnings: () => warnings, stop: () => clearInterval(timer) }
 }
