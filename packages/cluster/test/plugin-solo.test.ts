@@ -194,3 +194,17 @@ describe('options', () => {
     })
   })
 })
+
+it('in a child context it begins as it does at the root, when the app listens', async () => {
+  const app = Fastify()
+  let begun = false
+  await app.register(async (child) => {
+    await child.register(scaleCluster, { metrics: false })
+    child.cluster.singleton('one', () => {
+      begun = true
+    })
+  })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  await waitFor(() => begun)
+  await app.close()
+})
