@@ -8,11 +8,12 @@ import cache from './plugins/cache.ts'
 import cluster from './plugins/cluster.ts'
 import compress from './plugins/compress.ts'
 import env from './plugins/env.ts'
+import helmet from './plugins/helmet.ts'
 import jobs from './plugins/jobs.ts'
 import openapi from './plugins/openapi.ts'
-import postgres from './plugins/postgres.ts'
+import postgres from './db/postgres.ts'
+import rateLimit from './plugins/rate-limit.ts'
 import realtime from './plugins/realtime.ts'
-import security from './plugins/security.ts'
 import settings from './plugins/settings.ts'
 import storage from './plugins/storage.ts'
 import { announcePresence } from './presence.ts'
@@ -34,7 +35,8 @@ export const options: FastifyServerOptions = {
 const app: FastifyPluginAsync = async (fastify) => {
   await fastify.register(env)
   await fastify.register(sensible)
-  await fastify.register(security)
+  await fastify.register(helmet)
+  await fastify.register(rateLimit)
   await fastify.register(openapi)
   for (const plugin of [postgres, cluster, auth, compress, cache, storage, settings, realtime, jobs])
     await fastify.register(plugin)

@@ -22,6 +22,8 @@ interface Entry {
   item: HTMLLIElement
   /** What is drawn where; the picture stays in place when only a caption or a count changes. */
   parts: { picture: HTMLElement; caption: HTMLElement; actions: HTMLElement }
+  /** What the buttons of the photo's owner were drawn for. */
+  own?: string
 }
 
 const SURE_MS = 4_000
@@ -85,13 +87,17 @@ function draw(photo: Photo): void {
   const picture = drawPicture(photo, parts.picture)
   // Who is writing a caption is not interrupted by somebody's like.
   const caption = parts.caption.matches('form') ? parts.caption : drawCaption(photo)
-  const actions = drawActions(entry)
-  const focused = parts.actions.contains(document.activeElement) ? document.activeElement?.className : undefined
+  // Nor is who is about to press a button: those of the photo's owner stay as long as they mean the same.
+  const own = `${user?.id === photo.authorId} ${photo.caption}`
+  const actions = entry.own === own ? parts.actions : drawActions(entry)
+  entry.own = own
+  const focused = item.contains(document.activeElement) ? document.activeElement?.className.split(' ')[0] : undefined
+  actions.querySelector('.like')?.replaceWith(likeButton(photo))
   for (const [name, part] of Object.entries({ picture, caption, actions }) as [keyof Entry['parts'], HTMLElement][]) {
     if (part !== parts[name]) parts[name].replaceWith(part)
     parts[name] = part
   }
-  if (focused) item.querySelector<HTMLElement>(`.${focused.split(' ')[0]}`)?.focus()
+  if (focused && !item.contains(document.activeElement)) item.querySelector<HTMLElement>(`.${focused}`)?.focus()
 }
 
 /** Makes the place for a photo, among the others by its id. */
@@ -104,7 +110,7 @@ function place(photo: Photo): Entry {
     undefined,
   )
   list.insertBefore(item, nearest?.item ?? null)
-  const entry = { photo, item, parts }
+  const entry: Entry = { photo, item, parts }
   shown.set(photo.id, entry)
   return entry
 }
@@ -175,8 +181,7 @@ function likeButton(photo: Photo): HTMLButtonElement {
 }
 
 function captionButton(entry: Entry): HTMLButtonElement {
-  const { photo } = entry
-  const name = `Edit the caption of ${photo.caption || 'this photo'}`
+  const name = `Edit the caption of ${entry.photo.caption || 'this photo'}`
   const button = make('button', { type: 'button', class: 'edit quiet', 'aria-label': name }, 'Edit')
   button.addEventListener('click', () => {
     if (!entry.parts.caption.matches('form')) editCaption(entry)

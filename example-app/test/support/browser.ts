@@ -51,6 +51,7 @@ export async function startBrowser(): Promise<Browser> {
   return {
     async open(url, { width = 1440, height = 900, colorScheme = 'light' } = {}) {
       const context = await browser.newContext({ viewport: { width, height }, colorScheme, locale: 'en-GB' })
+      context.setDefaultTimeout(15_000)
       contexts.add(context)
       const page = await context.newPage()
       const problems: string[] = []

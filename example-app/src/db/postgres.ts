@@ -1,7 +1,7 @@
 import { addReadinessCheck, backoff, pause } from '@fastify-scale/kit'
 import fp from 'fastify-plugin'
 import { Pool } from 'pg'
-import { migrate } from '../db/migrate.ts'
+import { migrate } from './migrate.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
