@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -200,6 +201,17 @@ describe('the control socket', () => {
     const socket = join(launcher.runtimeDir, `${launcher.name}.sock`)
     expect(statSync(launcher.runtimeDir).mode & 0o777).toBe(0o700)
     expect(statSync(socket).mode & 0o777).toBe(0o600)
+    if (process.getuid?.() === 0) {
+      // As nobody, which only root can become.
+      const script = `require('net').connect(${JSON.stringify(socket)}).on('error', (e) => console.log(e.code)).on('connect', () => { console.log('in'); process.exit() })`
+      const { stdout } = spawnSync(process.execPath, ['-e', script], {
+        uid: 65_534,
+        gid: 65_534,
+        cwd: '/',
+        encoding: 'utf8',
+      })
+      expect(stdout).toBe('EACCES\n')
+    }
     expect(await launcher.stop()).toBe(0)
     expect(() => statSync(socket)).toThrow('ENOENT')
   })
