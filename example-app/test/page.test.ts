@@ -98,6 +98,27 @@ test('the progress of an upload moves, through the app and straight to S3', asyn
   await slow.detach()
 })
 
+test('an answer that comes late does not undo what was shown since', async () => {
+  const like = (page: Page) => photo(page, 'Through the app').locator('.like')
+  let release = (): void => undefined
+  const held = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  await mara.page.route('**/like', async (route) => {
+    const response = await route.fetch()
+    await held
+    await route.fulfill({ response })
+  })
+  await like(mara.page).click()
+  await like(admin.page).filter({ hasText: '1' }).waitFor()
+  await like(admin.page).click()
+  await like(mara.page).filter({ hasText: '2' }).waitFor()
+  release()
+  await waitFor(async () => (await like(mara.page).getAttribute('aria-pressed')) === 'true', PATIENCE)
+  expect(await like(mara.page).textContent()).toContain('2')
+  await mara.page.unrouteAll()
+})
+
 test('the banner changes on both', async () => {
   const text = 'Maintenance tonight from 22:00: nothing will be down.'
   await admin.page.getByLabel('Banner on every page').fill(text)
@@ -110,6 +131,8 @@ test('everything is done by keyboard alone', async () => {
   const kim = await browser.open(board.url)
   const { page } = kim
   const { keyboard } = page
+  // Long before it is needed: Chromium has to be told not to show a dialog of its own.
+  const chosen = page.waitForEvent('filechooser')
   await tabTo(page, '.skip')
   await tabTo(page, 'input[name=name]')
   await keyboard.type('kim')
@@ -120,7 +143,8 @@ test('everything is done by keyboard alone', async () => {
   await page.locator('#live.colored').waitFor()
 
   await tabTo(page, 'input[type=file]')
-  const [chooser] = await Promise.all([page.waitForEvent('filechooser'), keyboard.press('Enter')])
+  await keyboard.press('Enter')
+  const chooser = await chosen
   const buffer = await landscape(['#c9e7d8', '#7fb69e'], '#1c4434')
   await chooser.setFiles({ name: 'forest.jpg', mimeType: 'image/jpeg', buffer })
   await tabTo(page, '#upload [name=caption]')

@@ -34,7 +34,7 @@ test('each photo gets a thumbnail, which open pages show at once and everybody c
       timeout: 30_000,
     },
   )
-  expect(live).toEqual({ ...body, thumbnailUrl: expect.stringContaining('/thumbnails/') })
+  expect(live).toEqual({ ...body, thumbnailUrl: expect.stringContaining('/thumbnails/'), version: 1 })
   expect(await listed(body.id)).toEqual(live)
   const response = await fetch(live.thumbnailUrl as string)
   expect(response.headers.get('content-type')).toBe('image/webp')

@@ -12,6 +12,7 @@ export interface Photo {
   authorId: string
   likes: number
   createdAt: string
+  version: number
 }
 interface Page {
   photos: Photo[]
@@ -31,6 +32,8 @@ const SURE_MS = 4_000
 const list = find<HTMLUListElement>('photos')
 const more = find<HTMLButtonElement>('more')
 const shown = new Map<string, Entry>()
+/** Messages of two workers may come in the wrong order: what was removed does not come back. */
+const removed = new Set<string>()
 const liked = new Set<string>()
 let user: User | undefined
 let next: string | null = null
@@ -49,6 +52,11 @@ export function showPhoto(photo: Photo): void {
 }
 
 export function removePhoto(id: string): void {
+  removed.add(id)
+  takeAway(id)
+}
+
+function takeAway(id: string): void {
   shown.get(id)?.item.remove()
   shown.delete(id)
   find('empty').hidden = shown.size > 0
@@ -61,7 +69,7 @@ export async function loadPhotos(before?: string): Promise<void> {
     // What was removed meanwhile goes; older pages that were opened stay.
     const last = page.photos.at(-1)
     const ids = new Set(page.photos.map(({ id }) => id))
-    for (const id of shown.keys()) if (!ids.has(id) && (!last || BigInt(id) > BigInt(last.id))) removePhoto(id)
+    for (const id of shown.keys()) if (!ids.has(id) && (!last || BigInt(id) > BigInt(last.id))) takeAway(id)
   }
   if (before || next === null) next = page.next
   more.hidden = next === null
@@ -81,7 +89,10 @@ async function loadLikes(photos: Photo[]): Promise<void> {
 }
 
 function draw(photo: Photo): void {
+  if (removed.has(photo.id)) return
   const entry = shown.get(photo.id) ?? place(photo)
+  // Of two changes the newer one is shown, whichever is heard of first.
+  if (photo.version < entry.photo.version) return draw(entry.photo)
   entry.photo = photo
   const { parts, item } = entry
   const picture = drawPicture(photo, parts.picture)

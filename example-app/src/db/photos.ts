@@ -12,9 +12,11 @@ export interface Photo {
   authorId: string
   likes: number
   createdAt: string
+  /** One more with each change: who hears of two changes in the wrong order knows which is the newer one. */
+  version: number
 }
 
-const COLUMNS = `p.id::text AS id, p.url, p.thumbnail_url AS "thumbnailUrl", p.caption, u.name AS author, p.user_id AS "authorId", p.likes,
+const COLUMNS = `p.id::text AS id, p.url, p.thumbnail_url AS "thumbnailUrl", p.caption, u.name AS author, p.user_id AS "authorId", p.likes, p.version,
   to_char(p.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt"`
 const LAST_ID = '9223372036854775807'
 
@@ -26,16 +28,16 @@ export const queries = {
   list: `SELECT ${COLUMNS} FROM photos p JOIN users u ON u.id = p.user_id WHERE p.id < $1 ORDER BY p.id DESC LIMIT $2`,
   listOfUser: `SELECT ${COLUMNS} FROM photos p JOIN users u ON u.id = p.user_id WHERE p.user_id = $3 AND p.id < $1 ORDER BY p.id DESC LIMIT $2`,
   find: `SELECT ${COLUMNS} FROM photos p JOIN users u ON u.id = p.user_id WHERE p.id = $1`,
-  setCaption: `WITH p AS (UPDATE photos SET caption = $3 WHERE id = $1 AND user_id = $2 RETURNING *)
+  setCaption: `WITH p AS (UPDATE photos SET caption = $3, version = version + 1 WHERE id = $1 AND user_id = $2 RETURNING *)
     SELECT ${COLUMNS} FROM p JOIN users u ON u.id = p.user_id`,
-  setThumbnail: `WITH p AS (UPDATE photos SET thumbnail_url = $2 WHERE id = $1 RETURNING *)
+  setThumbnail: `WITH p AS (UPDATE photos SET thumbnail_url = $2, version = version + 1 WHERE id = $1 RETURNING *)
     SELECT ${COLUMNS} FROM p JOIN users u ON u.id = p.user_id`,
   // The count is changed only by a like that was not there, in the same statement: it cannot drift.
   like: `WITH l AS (INSERT INTO likes (photo_id, user_id) SELECT id, $2 FROM photos WHERE id = $1 ON CONFLICT DO NOTHING RETURNING photo_id),
-    p AS (UPDATE photos SET likes = likes + (SELECT count(*)::int FROM l) WHERE id = $1 RETURNING *)
+    p AS (UPDATE photos SET likes = likes + (SELECT count(*)::int FROM l), version = version + 1 WHERE id = $1 RETURNING *)
     SELECT ${COLUMNS} FROM p JOIN users u ON u.id = p.user_id`,
   unlike: `WITH l AS (DELETE FROM likes WHERE photo_id = $1 AND user_id = $2 RETURNING photo_id),
-    p AS (UPDATE photos SET likes = likes - (SELECT count(*)::int FROM l) WHERE id = $1 RETURNING *)
+    p AS (UPDATE photos SET likes = likes - (SELECT count(*)::int FROM l), version = version + 1 WHERE id = $1 RETURNING *)
     SELECT ${COLUMNS} FROM p JOIN users u ON u.id = p.user_id`,
   remove: 'DELETE FROM photos WHERE id = $1 AND user_id = $2 RETURNING url, thumbnail_url AS "thumbnailUrl"',
   likedOf: 'SELECT photo_id::text AS id FROM likes WHERE user_id = $1 AND photo_id = ANY($2::bigint[])',

@@ -20,6 +20,7 @@ export const PhotoSchema = Type.Object({
   authorId: Type.String(),
   likes: Type.Integer(),
   createdAt: Type.String(),
+  version: Type.Integer(),
 })
 const Page = Type.Object({ photos: Type.Array(PhotoSchema), next: Type.Union([Type.String(), Type.Null()]) })
 const Id = Type.String({ pattern: '^\\d{1,18}$' })

@@ -118,9 +118,9 @@ export function uploadPhoto(
   })
 }
 
-/** A photo apart from its thumbnail, which may come at any moment. */
+/** A new photo apart from its thumbnail, which may come at any moment. */
 export function plain(photo: Photo | undefined): Photo | undefined {
-  return photo && { ...photo, thumbnailUrl: null }
+  return photo && { ...photo, thumbnailUrl: null, version: 0 }
 }
 
 /** A page that is open: what it has seen, and which worker holds its socket. */
@@ -143,7 +143,7 @@ export async function openPage(base: string, token: string): Promise<OpenPage> {
   socket.on('photo', (photo) => {
     const at = page.photos.findIndex(({ id }) => id === photo.id)
     if (at === -1) page.photos.push(photo)
-    else page.photos[at] = photo
+    else if (photo.version > (page.photos[at] as Photo).version) page.photos[at] = photo
   })
   const held = new Promise<void>((resolve) =>
     // Again after each reconnection.

@@ -16,6 +16,7 @@ CREATE TABLE photos (
   thumbnail_url text UNIQUE,
   caption text NOT NULL DEFAULT '',
   likes integer NOT NULL DEFAULT 0,
+  version integer NOT NULL DEFAULT 0,
   created_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX photos_user ON photos (user_id, id DESC);
