@@ -23,7 +23,7 @@ const services = await startBoardServices({ port, onProgress: say }).catch((erro
 })
 say(`Open http://localhost:${port} and sign up as '${services.env.ADMIN_NAMES.split(',')[0]}' to be the admin.`)
 
-const launcher = spawn(process.execPath, [launcherCommand, 'start', appModule, ...process.argv.slice(2)], {
+const launcher = spawn(process.execPath, [launcherCommand, 'start', appModule, ...process.argv.slice(2).filter((arg) => arg !== '--')], {
   env: services.env,
   stdio: 'inherit',
 })
