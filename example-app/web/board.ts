@@ -132,8 +132,9 @@ function drawPicture(photo: Photo, before: HTMLElement): HTMLElement {
   const src = photo.thumbnailUrl ?? original
   const title = photo.caption || `Photo by ${photo.author}`
   const image = before.querySelector('img')
-  if (image && image.getAttribute('src') === src && before.getAttribute('href') === (original ?? null)) {
+  if (image && src && before.getAttribute('href') === (original ?? null)) {
     image.alt = title
+    if ((image.dataset['next'] ?? image.getAttribute('src')) !== src) swap(image, src)
     return before
   }
   if (!src) return make('div', { class: 'picture waiting', role: 'img', 'aria-label': `${title}: log in to see it` })
@@ -141,6 +142,19 @@ function drawPicture(photo: Photo, before: HTMLElement): HTMLElement {
   return original
     ? make('a', { class: 'picture', href: original, target: '_blank', rel: 'noopener' }, picture)
     : make('div', { class: 'picture' }, picture)
+}
+
+/** Shows another source when it is loaded: until then the old one stays. */
+function swap(image: HTMLImageElement, src: string): void {
+  image.dataset['next'] = src
+  const loading = new Image()
+  loading.src = src
+  void loading
+    .decode()
+    .catch(() => undefined)
+    .then(() => {
+      if (image.dataset['next'] === src) image.src = src
+    })
 }
 
 const moment = new Intl.DateTimeFormat(undefined, {
