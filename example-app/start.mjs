@@ -23,10 +23,14 @@ const services = await startBoardServices({ port, onProgress: say }).catch((erro
 })
 say(`Open http://localhost:${port} and sign up as '${services.env.ADMIN_NAMES.split(',')[0]}' to be the admin.`)
 
-const launcher = spawn(process.execPath, [launcherCommand, 'start', appModule, ...process.argv.slice(2).filter((arg) => arg !== '--')], {
-  env: services.env,
-  stdio: 'inherit',
-})
+const launcher = spawn(
+  process.execPath,
+  [launcherCommand, 'start', appModule, ...process.argv.slice(2).filter((arg) => arg !== '--')],
+  {
+    env: services.env,
+    stdio: 'inherit',
+  },
+)
 running.launcher = launcher
 launcher.on('exit', async (code) => {
   await services.stop()

@@ -20,10 +20,18 @@ const START_MS = 120_000
  * @param {number} options.port
  * @param {string} [options.workers]
  * @param {NodeJS.ProcessEnv} [options.environment]
+ * @param {boolean} [options.namespaces] Default true, where the machine allows them.
  * @param {(name: string, text: string) => void} [options.onOutput]
  * @param {(line: string) => void} [options.onProgress]
  */
-export async function startTwoHosts({ port, workers = '1', environment, onOutput = () => undefined, onProgress }) {
+export async function startTwoHosts({
+  port,
+  workers = '1',
+  environment,
+  namespaces: wanted = true,
+  onOutput = () => undefined,
+  onProgress,
+}) {
   const undo = []
   const stop = async () => {
     for (const step of undo.splice(0).toReversed()) await step()
@@ -35,7 +43,7 @@ export async function startTwoHosts({ port, workers = '1', environment, onOutput
     undo.push(() => rmSync(dir, { recursive: true, force: true }))
     const services = await startBoardServices({ port, environment, onProgress })
     undo.push(() => services.stop())
-    const namespaces = makeNamespaces(NAMES)
+    const namespaces = wanted ? makeNamespaces(NAMES) : undefined
     if (namespaces) undo.push(() => namespaces.remove())
     const env = namespaces ? await throughGateway(services.env, namespaces.gateway, undo) : { ...services.env }
     env.TRUST_PROXY ??= namespaces ? namespaces.gateway : 'loopback'

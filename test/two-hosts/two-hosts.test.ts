@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import { debianTool, freePort, killTree, spawnGuarded, waitFor } from '@fastify-scale/dev-services'
+import { debianTool, freePort, isAlive, killTree, spawnGuarded, waitFor } from '@fastify-scale/dev-services'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Photo } from '../../example-app/src/db/photos.ts'
 import { type Browser, addPhoto, enter, keep, startBrowser } from '../../example-app/test/support/browser.ts'
@@ -319,3 +319,14 @@ test('no process complained', () => {
   const bad = output.split('\n').filter((line) => /"level":(50|60)/.test(line))
   expect(bad).toEqual([])
 })
+
+test('where there are no namespaces the hosts are two ports; stopping leaves nothing behind', async () => {
+  const { PATH, HOME } = process.env
+  const ports = await startTwoHosts({ port: await freePort(), environment: { PATH, HOME }, namespaces: false })
+  const pids = ports.hosts.map(({ launcher }) => launcher?.pid as number)
+  const answers = new Set<number>()
+  await waitFor(async () => answers.add((await call(`${ports.url}/api/banner`)).pid).size === 2, { timeout: 30_000 })
+  await ports.stop()
+  for (const pid of [...pids, ...answers]) expect(isAlive(pid)).toBe(false)
+  await expect(fetch(ports.url)).rejects.toThrow()
+}, 180_000)
