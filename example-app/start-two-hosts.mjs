@@ -33,7 +33,7 @@ say(`${a.name}  http://${a.address}  launcher ${a.launcher.pid}
 ${b.name}  http://${b.address}  launcher ${b.launcher.pid}
 Open http://localhost:${port}, which is nginx, and sign up as 'admin' to be the admin.
 Stop one host:  cd example-app && npx fastify-scale stop --name ${a.name} --runtime-dir ${a.runtimeDir}
-Pull its plug:  kill -9 -- -${a.launcher.pid}
+Pull its plug:  kill -9 ${a.launcher.pid} $(ps -o pid= --ppid ${a.launcher.pid})
 ^C stops everything.`)
 
 if (!stopping.signal.aborted) await new Promise((resolve) => stopping.signal.addEventListener('abort', resolve))
