@@ -1,0 +1,24 @@
+// One process of a service with the cache and the compressor; tells how often it rendered and compressed.
+import diagnostics from 'node:diagnostics_channel'
+import scaleCache from '@fastify-scale/cache'
+import scaleCompress from '@fastify-scale/compress'
+import Fastify from 'fastify'
+
+const counts = { renders: 0, compressions: 0 }
+diagnostics.subscribe('fastify-scale:compress:encoded', () => counts.compressions++)
+
+const app = Fastify()
+await app.register(scaleCache, { redis: process.env.REDIS_URL, prefix: 'once', ttl: '1m' })
+await app.register(scaleCompress)
+app.get('/page', { config: { cache: { ttl: '1m' } } }, async () => {
+  counts.renders++
+  // As long as a page takes that is worth caching: every request of the crowd is waiting by then.
+  await new Promise((resolve) => setTimeout(resolve, 300))
+  return {
+    rows: Array.from({ length: 500 }, (_, id) => ({ id, name: `row number ${id}`, text: 'the same for everybody' })),
+  }
+})
+app.get('/counts', { config: { cache: false, compress: false } }, async () => counts)
+await app.listen({ port: 0, host: '127.0.0.1' })
+process.send({ port: app.server.address().port })
+process.on('disconnect', () => process.exit(0))
