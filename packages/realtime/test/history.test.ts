@@ -82,8 +82,11 @@ describe('history rooms', () => {
     let last = 0
     let running = true
     const publishing = (async () => {
-      while (running)
+      while (running) {
         await Promise.all(upTo(last + 20, last + 1).map((n) => publish(two.app, 'board:1', 'n', (last = n))))
+        // Never further ahead of the readers than the history reaches back: that would be a resync.
+        await waitFor(() => !running || (last - got.length < 5_000 && last - seen.length < 5_000))
+      }
     })()
     for (let i = 0; i < 5; i++) {
       const before = got.length
