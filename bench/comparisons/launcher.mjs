@@ -1,3 +1,6 @@
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { freePort } from '../lib/ports.mjs'
 import { httpRound } from '../lib/http.mjs'
 import { npmTool } from '../lib/tools.mjs'
@@ -5,11 +8,41 @@ import { npmTool } from '../lib/tools.mjs'
 const server = (name) => new URL(`../servers/${name}.mjs`, import.meta.url).pathname
 const WORKERS = '2'
 
-async function round(file, env, args = []) {
+async function round(file, env) {
   const port = await freePort()
   return httpRound({
-    command: [process.execPath, server(file), ...args],
+    command: [process.execPath, server(file)],
     env: { ...env, WORKERS, PORT: String(port) },
+    path: '/json',
+    connections: 64,
+  })
+}
+
+const cli = new URL('../node_modules/@fastify-scale/cluster/dist/cli.js', import.meta.url).pathname
+
+/** The launcher itself, as it is started by hand. */
+async function launcherRound(...more) {
+  const port = await freePort()
+  const url = `http://127.0.0.1:${port}`
+  const dir = mkdtempSync(join(tmpdir(), 'fastify-scale-bench-'))
+  const args = [
+    'start',
+    server('hello'),
+    '--workers',
+    WORKERS,
+    '--port',
+    String(port),
+    '--host',
+    '127.0.0.1',
+    '--name',
+    'bench',
+    '--runtime-dir',
+    dir,
+  ]
+  return httpRound({
+    command: [process.execPath, cli, ...args, ...more],
+    env: {},
+    readUrl: (line) => line.includes(`${WORKERS} workers"`) && { url },
     path: '/json',
     connections: 64,
   })
@@ -36,8 +69,8 @@ export default {
   },
   contenders: ({ pm2 }) => ({
     'node:cluster': () => round('bare-cluster', {}),
-    'fastify-scale': () => round('launcher', {}, [server('hello')]),
-    'fastify-scale, metrics': () => round('launcher', { METRICS: '0' }, [server('hello')]),
+    'fastify-scale': () => launcherRound('--no-metrics'),
+    'fastify-scale, metrics': () => launcherRound(),
     'pm2 7': () => round('pm2', { PM2: pm2 }),
   }),
 }

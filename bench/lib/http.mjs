@@ -16,10 +16,10 @@ export function usage(pid, others = []) {
 }
 
 /**
- * Starts a server script, which prints `{"url": "…"}` on a line of its own when it answers.
+ * Starts a server script, which prints `{"url": "…"}` on a line of its own when it answers, or a line that `readUrl` can read.
  * Ended by `stop`, with everything below it.
  */
-export async function startServer(command, { env = {}, timeout = 30_000 } = {}) {
+export async function startServer(command, { env = {}, timeout = 30_000, readUrl } = {}) {
   const startedAt = performance.now()
   const child = spawn(command[0], command.slice(1), {
     env: { ...process.env, NODE_ENV: 'production', ...env },
@@ -33,9 +33,10 @@ export async function startServer(command, { env = {}, timeout = 30_000 } = {}) 
     )
     void gone.then(([code]) => reject(new Error(`${command.join(' ')} exited with ${code}`)))
     createInterface({ input: child.stdout }).on('line', (line) => {
-      if (!line.startsWith('{"url"')) return
+      const found = readUrl ? readUrl(line) : line.startsWith('{"url"') && JSON.parse(line)
+      if (!found) return
       clearTimeout(timer)
-      resolve(JSON.parse(line))
+      resolve(found)
     })
   })
   return {
@@ -75,7 +76,7 @@ export async function httpRound({
   seconds = 3,
   prepare,
 }) {
-  const server = await startServer(command, { env })
+  const server = await startServer(command, { env, readUrl })
   try {
     const extra = (await prepare?.(server.url)) ?? {}
     const url = server.url + path
