@@ -69,6 +69,7 @@ function kill(pid) {
 export async function httpRound({
   command,
   env,
+  readUrl,
   path = '/',
   headers,
   connections = 32,

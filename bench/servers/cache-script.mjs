@@ -30,7 +30,7 @@ if (kind === 'raw') {
   const { redisDriver } = await load('bentocache/drivers/redis')
   const store = bentostore()
   if (tier === 'l1') store.useL1Layer(memoryDriver({ maxSize: '10mb' }))
-  store.useL2Layer(redisDriver({ connection: new Redis(url) }))
+  store.useL2Layer(redisDriver({ connection: { host: '127.0.0.1', port: Number(new URL(url).port) } }))
   const cache = new BentoCache({ default: 'one', stores: { one: store } })
   read = () => cache.getOrSet({ key: 'key', factory: async () => value, ttl: '5m' })
   closers.push(() => cache.disconnectAll())
@@ -41,13 +41,14 @@ if (kind === 'raw') {
     ttl: 300,
     storage: tier === 'l1' ? { type: 'memory' } : { type: 'redis', options: { client: redis } },
   })
-  cache.define('get', async () => value)
-  read = () => cache.get('key')
+  cache.define('rows', async () => value)
+  read = () => cache.rows('key')
   closers.push(() => redis.disconnect())
 } else {
   const { createCache } = await load('cache-manager')
   const { Keyv } = await load('keyv')
-  const { default: KeyvRedis } = await load('@keyv/redis')
+  const redisModule = await load('@keyv/redis')
+  const KeyvRedis = redisModule.KeyvRedis ?? redisModule.default.default ?? redisModule.default
   const store = tier === 'l1' ? new Keyv() : new Keyv({ store: new KeyvRedis(url) })
   const cache = createCache({ stores: [store], ttl: 300_000 })
   read = () => cache.wrap('key', async () => value)
