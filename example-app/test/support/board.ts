@@ -1,9 +1,9 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { type ChildProcess, execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { type Services, startServices } from '@fastify-scale/dev-services'
+import { type Services, spawnGuarded, startServices } from '@fastify-scale/dev-services'
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 export const launcherCommand = here('../../node_modules/@fastify-scale/cluster/dist/cli.js')
@@ -42,7 +42,8 @@ export async function openBucket(env: NodeJS.ProcessEnv, origin: string): Promis
 
 /** Starts the launcher on a free port; resolves when it prints the address. */
 export async function startBoard(env: NodeJS.ProcessEnv, args: string[] = []): Promise<Board> {
-  const launcher = spawn(
+  // Guarded: a test that fails before it stops its board leaves no launcher behind.
+  const launcher = spawnGuarded(
     process.execPath,
     [
       launcherCommand,
