@@ -85,7 +85,11 @@ const plugin: FastifyPluginAsync<ScaleAuthOptions> = async (fastify, given) => {
     sessions,
   })
 
-  const credentials = { cookies: options.cookies, origins: options.origins }
+  const credentials = {
+    cookies: options.cookies,
+    origins: options.origins,
+    holds: (token: string) => verifier.holds(token),
+  }
   const read = (headers: Record<string, string | string[] | undefined>, method: string): VerifiedClaims | undefined => {
     const token = findToken(headers, method, credentials)
     return token === undefined ? undefined : verifier.verify(token)

@@ -23,7 +23,20 @@ export interface VerifierOptions {
 export interface Verifier {
   /** Verifies one token; see `app.auth.verify`. */
   verify(token: string): VerifiedClaims
+  /** True where this very token passed `verify` and is still held: what is left to check are its time and its revocation. */
+  holds(token: string): boolean
 }
+
+interface Held {
+  token: string
+  claims: VerifiedClaims
+}
+
+/**
+ * The end of a token is the end of its signature: as good a key as the whole, which V8 would hash anew for each request,
+ * since each request brings a new string. The whole token is compared before an entry is used.
+ */
+const KEY_LENGTH = 43
 
 /** The most that the kept tokens may hold, in characters of theirs. */
 const MAX_CACHED_LENGTH = 16 * 1_024 * 1_024
@@ -37,10 +50,10 @@ export function createVerifier(options: VerifierOptions): Verifier {
   let keys = options.keys()
   const cache =
     cacheSize > 0
-      ? new LRUCache<string, VerifiedClaims>({
+      ? new LRUCache<string, Held>({
           max: cacheSize,
           maxSize: MAX_CACHED_LENGTH,
-          sizeCalculation: (_claims, token) => token.length,
+          sizeCalculation: ({ token }) => token.length,
         })
       : undefined
   /** Header part -> key, of headers that came with a good signature: an issuer writes the same one every time. */
@@ -76,16 +89,23 @@ export function createVerifier(options: VerifierOptions): Verifier {
     return checkClaims(decodePart(parts.payload, 'payload'), profile, seconds)
   }
 
+  function find(token: string): VerifiedClaims | undefined {
+    const current = options.keys()
+    if (current !== keys) useKeys(current)
+    // Callers without types may hand over anything; what is no token is refused where it is taken apart.
+    const held = typeof token === 'string' ? cache?.get(token.slice(-KEY_LENGTH)) : undefined
+    return held && held.token === token ? held.claims : undefined
+  }
+
   return {
+    holds: (token) => find(token) !== undefined,
     verify(token) {
-      const current = options.keys()
-      if (current !== keys) useKeys(current)
       const seconds = now() / 1_000
-      let claims = cache?.get(token)
+      let claims = find(token)
       if (claims) checkTime(claims.exp, claims['nbf'], profile.clockTolerance, seconds)
       else {
         claims = verifyCold(token, seconds)
-        cache?.set(token, claims)
+        cache?.set(token.slice(-KEY_LENGTH), { token, claims })
       }
       if (isRevoked(claims)) throw new TokenRevokedError()
       return claims
