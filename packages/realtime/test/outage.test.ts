@@ -16,7 +16,7 @@ async function memory({ url }: ServerProcess): Promise<{ rss: number; dropped: n
 
 describe('with Redis away', () => {
   it('no process dies under steady emits, clients leave meanwhile, and all is well afterwards', {
-    timeout: AWAY + 60_000,
+    timeout: AWAY + 120_000,
   }, async () => {
     const redis = await startRedis()
     onEnd(() => redis.stop())
@@ -44,8 +44,9 @@ describe('with Redis away', () => {
     await pause(AWAY / (leaving.length + 1))
     // The process's own clients were served all the time.
     expect(gotA.length - seen).toBeGreaterThan(AWAY / 5 / 4)
+    // Emits come by a timer, and a busy machine makes fewer of them.
+    await waitFor(async () => (await memory(one)).dropped > 0, { timeout: 60_000 })
     const during = await memory(one)
-    expect(during.dropped).toBeGreaterThan(0)
     expect(during.rss - before.rss).toBeLessThan(100 * 1_024 * 1_024)
     expect([one.child.exitCode, two.child.exitCode]).toEqual([null, null])
     await redis.restart()
