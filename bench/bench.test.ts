@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { barChart, lineChart } from './lib/chart.mjs'
-import { judge } from './lib/goals.mjs'
+import { describe, judge } from './lib/goals.mjs'
 import { runComparison } from './lib/rounds.mjs'
 import { ratios, summary } from './lib/stats.mjs'
 
@@ -41,6 +41,14 @@ test('a goal is missed beyond noise only when no round met it', () => {
   const least = { metric: 'cpu', contender: 'ours', over: 'raw', min: 0.6 }
   expect(judge(least, contenders([0.7, 0.7, 0.5]))).toMatchObject({ met: true })
   expect(judge(least, contenders([0.5, 0.5, 0.5]))).toMatchObject({ regressed: true })
+})
+
+test('a goal without another contender is of the figure itself', () => {
+  const contenders = { ours: { ms: { rounds: [3, 4, 6] } } }
+  const goal = { metric: 'ms', contender: 'ours', max: 5, unit: 'ms' }
+  expect(judge(goal, contenders)).toMatchObject({ met: true, regressed: false })
+  expect(describe(judge(goal, contenders))).toBe('ours at most 5 ms (ms): 4 ms, rounds from 3 to 6: met')
+  expect(judge({ ...goal, max: 2 }, contenders)).toMatchObject({ met: false, regressed: true })
 })
 
 test('medians and ratios', () => {

@@ -7,11 +7,13 @@ const file = new URL('../servers/cache-script.mjs', import.meta.url).pathname
 /** Reads of one cached value, from process memory (`l1`) or Redis (`l2`), by each library. */
 export function cacheReads(tier, bytes, extra) {
   const names = {
-    ...(tier === 'l2' ? { 'raw ioredis GET + JSON.parse': 'raw' } : {}),
-    'fastify-scale': 'ours',
-    bentocache: 'bento',
-    'async-cache-dedupe': 'dedupe',
-    'cache-manager': 'manager',
+    ...(tier === 'l2' ? { 'raw ioredis GET + JSON.parse': { KIND: 'raw' } } : {}),
+    [tier === 'l2' ? 'fastify-scale, memory off' : 'fastify-scale']: { KIND: 'ours' },
+    ...(tier === 'l2' ? { 'fastify-scale, memory on': { KIND: 'ours', L1: '1' } } : {}),
+    ...(tier === 'l1' ? { 'fastify-scale, two tags': { KIND: 'ours', TAGGED: '1' } } : {}),
+    bentocache: { KIND: 'bento' },
+    'async-cache-dedupe': { KIND: 'dedupe' },
+    'cache-manager': { KIND: 'manager' },
   }
   return {
     metrics: [
@@ -30,25 +32,14 @@ export function cacheReads(tier, bytes, extra) {
       )
       return { url: redis.url, tools, stop: () => redis.stop() }
     },
-    contenders: ({ url, tools }) => ({
-      ...Object.fromEntries(
-        Object.entries(names).map(([name, kind]) => [
+    contenders: ({ url, tools }) =>
+      Object.fromEntries(
+        Object.entries(names).map(([name, env]) => [
           name,
           () =>
-            scriptRound(file, [], {
-              env: { KIND: kind, TIER: tier, BYTES: String(bytes), REDIS_URL: url, TOOLS: tools },
-            }),
+            scriptRound(file, [], { env: { ...env, TIER: tier, BYTES: String(bytes), REDIS_URL: url, TOOLS: tools } }),
         ]),
       ),
-      ...(tier === 'l1'
-        ? {
-            'fastify-scale, two tags': () =>
-              scriptRound(file, [], {
-                env: { KIND: 'ours', TAGGED: '1', TIER: tier, BYTES: String(bytes), REDIS_URL: url, TOOLS: tools },
-              }),
-          }
-        : {}),
-    }),
     ...extra,
   }
 }

@@ -25,15 +25,22 @@ export function barChart(result, metric) {
   )
 }
 
-/** A line for each contender over a logarithmic scale: how cost grows. `points` are `{ at, value }`. */
-export function lineChart(title, xLabel, series) {
+/**
+ * A line for each of the series over a logarithmic scale: how cost grows. `points` are `{ at, value }`. With `logY` the
+ * values are logarithmic too: what is linear rises at 45 degrees of the grid, what is flat is level.
+ */
+export function lineChart(title, xLabel, series, { logY = false } = {}) {
   const all = series.flatMap(({ points }) => points)
   const low = Math.log10(Math.min(...all.map(({ at }) => at)))
   const high = Math.log10(Math.max(...all.map(({ at }) => at)))
   const top = Math.max(...all.map(({ value }) => value)) || 1
   const height = 320
   const x = (at) => 70 + ((Math.log10(at) - low) / (high - low || 1)) * (WIDTH - 230)
-  const y = (value) => height - 46 - (value / top) * (height - 100)
+  // Nothing is drawn below a thousandth of a thousandth of the top.
+  const bottom = Math.max(top / 1e6, Math.min(...all.map(({ value }) => value).filter((value) => value > 0)))
+  const share = (value) =>
+    logY ? Math.log(Math.max(value, bottom) / bottom) / (Math.log(top / bottom) || 1) : value / top
+  const y = (value) => height - 46 - share(value) * (height - 100)
   const lines = series.map(({ name, points }, i) => {
     const path = points
       .map(({ at, value }, n) => `${n ? 'L' : 'M'}${x(at).toFixed(1)} ${y(value).toFixed(1)}`)

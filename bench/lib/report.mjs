@@ -37,7 +37,10 @@ export function writeResult(result, versions = {}) {
   mkdirSync(chartsFolder, { recursive: true })
   for (const one of Object.values(results.comparisons)) {
     if (one.growth)
-      writeFileSync(join(chartsFolder, `${one.name}.svg`), lineChart(one.title, one.growth.xLabel, one.growth.series))
+      writeFileSync(
+        join(chartsFolder, `${one.name}.svg`),
+        lineChart(one.title, one.growth.xLabel, one.growth.series, one.growth),
+      )
     else
       for (const metric of one.metrics.filter(({ chart }) => chart))
         writeFileSync(join(chartsFolder, `${one.name}-${metric.key}.svg`), barChart(one, metric))
@@ -58,19 +61,17 @@ function section(result) {
   const { machine: m, at, commit, versions } = result.measured
   const parts = [`## ${result.title}`, '', result.question, '']
   if (result.growth) parts.push(`![${result.title}](benchmarks/${result.name}.svg)`, '', result.growth.sentence, '')
-  else {
-    parts.push(
-      `| | ${result.metrics.map(({ label }) => label).join(' | ')} |`,
-      `|---|${result.metrics.map(() => '---:').join('|')}|`,
-    )
-    for (const [name, values] of Object.entries(result.contenders))
-      parts.push(`| ${name} | ${result.metrics.map(({ key }) => cell(values[key])).join(' | ')} |`)
-    parts.push('')
-    for (const metric of result.metrics.filter(({ chart }) => chart))
-      parts.push(`![${result.title}, ${metric.label}](benchmarks/${result.name}-${metric.key}.svg)`, '')
-    for (const goal of result.goals) parts.push(`- ${describe(judge(goal, result.contenders))}`)
-    if (result.goals.length) parts.push('')
-  }
+  parts.push(
+    `| | ${result.metrics.map(({ label }) => label).join(' | ')} |`,
+    `|---|${result.metrics.map(() => '---:').join('|')}|`,
+  )
+  for (const [name, values] of Object.entries(result.contenders))
+    parts.push(`| ${name} | ${result.metrics.map(({ key }) => cell(values[key])).join(' | ')} |`)
+  parts.push('')
+  for (const metric of result.growth ? [] : result.metrics.filter(({ chart }) => chart))
+    parts.push(`![${result.title}, ${metric.label}](benchmarks/${result.name}-${metric.key}.svg)`, '')
+  for (const goal of result.goals) parts.push(`- ${describe(judge(goal, result.contenders))}`)
+  if (result.goals.length) parts.push('')
   if (result.note) parts.push(result.note, '')
   const with_ = Object.entries(versions)
     .map(([name, version]) => `${name} ${version}`)

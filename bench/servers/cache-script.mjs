@@ -1,4 +1,5 @@
-// Reads one cached value many times; prints CPU us and wall ns per read. KIND: raw, ours, bento, dedupe, manager. TIER: l1 or l2.
+// Reads cached values many times; prints CPU us and wall ns per read. KIND: raw, ours, bento, dedupe, manager. TIER: l1 (one key,
+// one read at a time) or l2 (sixteen keys, each read once at a time, so that nobody can join reads). L1: ours with memory too.
 import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
 import { Redis } from 'ioredis'
@@ -6,23 +7,29 @@ import { jsonOf } from './print-url.mjs'
 
 const { KIND: kind, TIER: tier, BYTES: bytes, REDIS_URL: url, TOOLS: tools } = process.env
 const value = jsonOf(Number(bytes))
+const keys = Array.from({ length: 16 }, (_, i) => `key${i}`)
 const load = async (name) => import(pathToFileURL(createRequire(`${tools}/package.json`).resolve(name)).href)
 const closers = []
 let read
 if (kind === 'raw') {
   const redis = new Redis(url)
-  await redis.set('raw', JSON.stringify(value))
-  read = async () => JSON.parse(await redis.get('raw'))
+  for (let i = 0; i < 16; i++) await redis.set(`raw${i}`, JSON.stringify(value))
+  read = async (i) => JSON.parse(await redis.get(`raw${i}`))
   closers.push(() => redis.disconnect())
 } else if (kind === 'ours') {
   const { default: scaleCache } = await import('@fastify-scale/cache')
   const { default: Fastify } = await import('fastify')
   const app = Fastify()
-  await app.register(scaleCache, { redis: url, prefix: `b${process.pid}`, ttl: '5m', l1: tier === 'l1' ? {} : false })
+  await app.register(scaleCache, {
+    redis: url,
+    prefix: `b${process.pid}`,
+    ttl: '5m',
+    l1: tier === 'l1' || process.env.L1 ? {} : false,
+  })
   await app.ready()
   const loader = async () => value
   const options = process.env.TAGGED ? { tags: ['one', 'two'] } : {}
-  read = () => app.cache.getOrSet('key', loader, options)
+  read = (i) => app.cache.getOrSet(keys[i], loader, options)
   closers.push(() => app.close())
 } else if (kind === 'bento') {
   const { BentoCache, bentostore } = await load('bentocache')
@@ -32,7 +39,7 @@ if (kind === 'raw') {
   if (tier === 'l1') store.useL1Layer(memoryDriver({ maxSize: '10mb' }))
   store.useL2Layer(redisDriver({ connection: { host: '127.0.0.1', port: Number(new URL(url).port) } }))
   const cache = new BentoCache({ default: 'one', stores: { one: store } })
-  read = () => cache.getOrSet({ key: 'key', factory: async () => value, ttl: '5m' })
+  read = (i) => cache.getOrSet({ key: keys[i], factory: async () => value, ttl: '5m' })
   closers.push(() => cache.disconnectAll())
 } else if (kind === 'dedupe') {
   const { createCache } = await load('async-cache-dedupe')
@@ -42,7 +49,7 @@ if (kind === 'raw') {
     storage: tier === 'l1' ? { type: 'memory' } : { type: 'redis', options: { client: redis } },
   })
   cache.define('rows', async () => value)
-  read = () => cache.rows('key')
+  read = (i) => cache.rows(keys[i])
   closers.push(() => redis.disconnect())
 } else {
   const { createCache } = await load('cache-manager')
@@ -51,7 +58,7 @@ if (kind === 'raw') {
   const KeyvRedis = redisModule.KeyvRedis ?? redisModule.default.default ?? redisModule.default
   const store = tier === 'l1' ? new Keyv() : new Keyv({ store: new KeyvRedis(url) })
   const cache = createCache({ stores: [store], ttl: 300_000 })
-  read = () => cache.wrap('key', async () => value)
+  read = (i) => cache.wrap(keys[i], async () => value)
   closers.push(() => store.disconnect())
 }
 
@@ -59,8 +66,8 @@ const count = tier === 'l1' ? 300_000 : 20_000
 const batch = tier === 'l1' ? 1 : 16
 async function run(times) {
   for (let i = 0; i < times; i += batch) {
-    if (batch === 1) await read()
-    else await Promise.all(Array.from({ length: batch }, read))
+    if (batch === 1) await read(0)
+    else await Promise.all(Array.from({ length: batch }, (_, n) => read(n)))
   }
 }
 await run(count / 10)
