@@ -12,7 +12,7 @@ function events(report: Report, primary: Primary): void {
     up = true
     report.info(`ready on ${primary.addresses.join(' and ')} after ${took(performance.now() - began)}`, {
       addresses: primary.addresses,
-      pid: worker.pid,
+      workerPid: worker.pid,
     })
   })
   primary.events.on('scale', (count) => report.info(plural(count, 'worker')))
@@ -37,8 +37,8 @@ function notices(report: Report, fatal: (error: Error) => void): Notices {
     crashed(worker, exit, delay) {
       const again = delay === 0 ? 'starting another' : `starting another in ${took(delay)}`
       report.warn(`worker ${worker.slot} (pid ${worker.pid}) ended: ${exit.reason}; ${again}`, {
-        slot: worker.slot,
-        pid: worker.pid,
+        worker: worker.slot,
+        workerPid: worker.pid,
       })
     },
     cannotStart: (reason, serving) =>

@@ -65,6 +65,10 @@ describe('kill -9 of a worker every second', () => {
       }
       await Promise.race([load, new Promise((resolve) => setTimeout(resolve, 1_000))])
     }
+    const lines = launcher.output.out.split('\n')
+    // A log reader keeps one of two equal keys: the launcher's pid and the worker's have names of their own.
+    expect(lines.filter((line) => /"pid":.*"pid":/.test(line))).toEqual([])
+    for (const pid of killed) expect(lines.some((line) => line.includes(`"workerPid":${pid}`))).toBe(true)
     const { failures, hangs, requests: sent } = await load
     let unfinished = 0
     for (const pid of killed) {
