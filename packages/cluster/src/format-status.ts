@@ -2,8 +2,8 @@ import type { LauncherStatus, SlotStatus } from './status.ts'
 
 /** The status as a table for a terminal. */
 export function formatStatus(status: LauncherStatus, now: number = Date.now()): string {
-  const { name, pid, state, slots, reloading, warnings, startedAt } = status
-  const head = `${name}  launcher ${pid}, ${state} for ${duration(now - startedAt)}`
+  const { name, pid, state, slots, reloading, warnings, startedAt, admin } = status
+  const head = `${name}  launcher ${pid}, ${state} for ${duration(now - startedAt)}${admin ? `, admin pages on ${admin}` : ''}`
   const rows = [
     [
       'slot',
@@ -14,6 +14,7 @@ export function formatStatus(status: LauncherStatus, now: number = Date.now()): 
       'restarts',
       'req/s',
       'p99',
+      'aborted',
       'active',
       'idle',
       'delay',
@@ -27,7 +28,7 @@ export function formatStatus(status: LauncherStatus, now: number = Date.now()): 
   const table = rows.map((row) =>
     row
       .map((cell, column) =>
-        column === 3 || column === 13 ? cell.padEnd(widths[column] as number) : cell.padStart(widths[column] as number),
+        column === 3 || column === 14 ? cell.padEnd(widths[column] as number) : cell.padStart(widths[column] as number),
       )
       .join('  ')
       .trimEnd(),
@@ -52,6 +53,7 @@ function rowOf(slot: SlotStatus): string[] {
     String(slot.restarts),
     show(slot.requestsPerSecond),
     slot.p99 === undefined ? '-' : `${round(slot.p99)} ms`,
+    show(slot.aborted),
     show(connections?.active),
     show(connections?.idle),
     slot.loopDelay === undefined ? '-' : `${round(slot.loopDelay)} ms`,

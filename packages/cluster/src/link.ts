@@ -22,8 +22,8 @@ export interface LauncherLink {
   port: Port
   /** The launcher's `--name`. */
   name: string
-  /** Set by scaleCluster: what was answered since this was called last. `p99` in ms, absent with metrics off. */
-  stats?: (() => { requests: number; p99?: number }) | undefined
+  /** Set by scaleCluster: what was answered since this was called last, and aborted ever. `p99` in ms, absent with metrics off. */
+  stats?: (() => { requests: number; p99?: number; aborted: number }) | undefined
 }
 
 const KEY = Symbol.for('fastify-scale.launcher-link')

@@ -4,14 +4,16 @@ import type { Primary } from './primary/types.ts'
 import { plural, type Report, took } from './report.ts'
 
 /** Tells operators, in a line each, what happens. */
-function events(report: Report, primary: Primary): void {
+function events(report: Report, primary: Primary, admin: string | undefined): void {
   const began = performance.now()
   let up = false
   primary.events.on('ready', (worker) => {
     if (up) return
     up = true
-    report.info(`ready on ${primary.addresses.join(' and ')} after ${took(performance.now() - began)}`, {
+    const pages = admin ? `; admin pages on ${admin}` : ''
+    report.info(`ready on ${primary.addresses.join(' and ')} after ${took(performance.now() - began)}${pages}`, {
       addresses: primary.addresses,
+      admin,
       workerPid: worker.pid,
     })
   })

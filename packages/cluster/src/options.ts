@@ -55,7 +55,8 @@ export interface StartClusterOptions {
   /** Log each request and its answer. Default false: that costs more than a small handler. */
   requestLog?: boolean
   /**
-   * Where to serve livez, readyz, metrics and status: `9100` (on loopback), `'0.0.0.0:9100'`. Default: nowhere.
+   * Where to serve livez, readyz, metrics and status: `9100` (on loopback), `'0.0.0.0:9100'`, `'off'`. Default: on a free
+   * port of loopback, which the start-up line and `status` name: several apps on one host never take each other's.
    */
   admin?: string | number
   /** Length of the kernel's queue of connections that are not accepted yet. Default 4096 (the kernel's own limit applies). */
@@ -162,13 +163,19 @@ export function resolveOptions(options: StartClusterOptions, cores: () => number
     metrics: options.metrics ?? true,
     logLevel,
     requestLog: options.requestLog ?? false,
-    admin: options.admin === undefined ? undefined : parseAdminAddress(options.admin),
+    admin: resolveAdmin(options),
     backlog: parseInteger(options.backlog ?? 4_096, { name: 'backlog', fail }),
     execArgv: options.execArgv ?? process.execArgv,
     env: options.env ?? {},
     cwd: options.cwd ?? process.env.PWD ?? process.cwd(),
     runtimeDir: options.runtimeDir,
   }
+}
+
+function resolveAdmin({ admin }: StartClusterOptions): AdminAddress | undefined {
+  // Nobody asked for it: it must not be what keeps an app from starting.
+  if (admin === undefined) return { host: '127.0.0.1', port: 0, optional: true }
+  return admin === 'off' ? undefined : parseAdminAddress(admin)
 }
 
 function resolveRedLines({ redLines = {}, maxMemory }: StartClusterOptions): RedLineRules {

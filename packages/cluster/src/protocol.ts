@@ -72,6 +72,8 @@ export interface Beat {
   idle: number
   /** Requests answered. */
   requests: number
+  /** Requests whose connection ended before they were answered, since the worker began. */
+  aborted?: number
   /** 99th percentile of their latency in ms; absent where nothing was answered. */
   p99?: number
 }

@@ -82,6 +82,7 @@ export async function startServices(primary: Primary, options: ServicesOptions):
     memory: readLimits().memory,
     singletons: () => hub.places.status(),
     warnings,
+    admin: () => admin?.url,
   })
 
   const attach = (worker: WorkerHandle): void => {
@@ -96,15 +97,17 @@ export async function startServices(primary: Primary, options: ServicesOptions):
   primary.events.on('exit', detach)
   for (const worker of primary.workers()) attach(worker)
 
+  const pages = {
+    '/livez': health.livez,
+    '/readyz': health.readyz,
+    '/metrics': async () => metricsPage(await metrics.text()),
+    '/status': () => jsonPage(200, status.read()),
+  }
   const admin = options.admin
-    ? await startAdminServer({
-        address: options.admin,
-        pages: {
-          '/livez': health.livez,
-          '/readyz': health.readyz,
-          '/metrics': async () => metricsPage(await metrics.text()),
-          '/status': () => jsonPage(200, status.read()),
-        },
+    ? await startAdminServer({ address: options.admin, pages }).catch((error: unknown) => {
+        if (!options.admin?.optional) throw error
+        onError(error, 'admin pages')
+        return undefined
       })
     : undefined
 

@@ -19,8 +19,8 @@ export interface RunningCluster {
   readonly name: string
   /** Where the app answers: `http://127.0.0.1:3000`. */
   readonly addresses: readonly string[]
-  /** Where livez, readyz and metrics are served; absent without the option `admin`. */
-  readonly admin: { readonly host: string; readonly port: number } | undefined
+  /** Where livez, readyz, metrics and status are served; absent with `admin: 'off'`. */
+  readonly admin: { readonly host: string; readonly port: number; readonly url: string } | undefined
   status(): LauncherStatus
   /** Replaces all workers, one after the other. Resolves with `ok: false` and a reason where the new code does not come up. */
   reload(): Promise<ReloadResult>
@@ -85,7 +85,7 @@ export async function startCluster(given: StartClusterOptions): Promise<RunningC
       onError: (error, what) => report.error(`${what}: ${error instanceof Error ? error.message : String(error)}`),
     })
     cleanups.push(services.close)
-    narrate.events(report, primary)
+    narrate.events(report, primary, services.admin?.url)
     warnOfMemory(options.workers.max, report.warn)
     await start()
 

@@ -14,6 +14,8 @@ export interface LauncherStatus {
   /** ms since 1970. */
   startedAt: number
   state: Primary['state']
+  /** Where livez, readyz, metrics and status are served: `http://127.0.0.1:9100`. Absent where they are not. */
+  admin?: string
   /** Set while a reload is going on. */
   reloading?: ReloadProgress
   slots: SlotStatus[]
@@ -43,6 +45,8 @@ export interface SlotStatus {
   requestsPerSecond?: number
   /** ms; absent with metrics off, or where nothing was answered in the last second. */
   p99?: number
+  /** Requests of this worker whose connection ended before they were answered in full. */
+  aborted?: number
   connections?: { active: number; idle: number }
   /** Event-loop delay, 99th percentile, in ms. */
   loopDelay?: number
@@ -71,6 +75,8 @@ export interface StatusOptions {
   memory: number
   singletons(): PlaceStatus[]
   warnings?: () => string[]
+  /** Where the admin pages are. */
+  admin?: () => string | undefined
   now?: () => number
   wallClock?: () => number
 }
@@ -83,7 +89,7 @@ interface Measured {
 }
 
 export function createStatus(options: StatusOptions): StatusSource {
-  const { id, primary, meter, sample, memory, singletons, warnings } = options
+  const { id, primary, meter, sample, memory, singletons, warnings, admin } = options
   const { now = () => performance.now(), wallClock = Date.now } = options
   const measured = new Map<number, Measured>()
 
@@ -119,6 +125,7 @@ export function createStatus(options: StatusOptions): StatusSource {
       uptime: worker.readyAt === undefined ? 0 : wallClock() - worker.readyAt,
       ...(beat && {
         p99: beat.p99,
+        aborted: beat.aborted,
         connections: { active: beat.connections - beat.idle, idle: beat.idle },
         loopDelay: beat.delay,
         utilization: beat.elu,
@@ -136,6 +143,7 @@ export function createStatus(options: StatusOptions): StatusSource {
       pid: primary.pid,
       startedAt: primary.startedAt,
       state: primary.state,
+      ...(admin?.() && { admin: admin() }),
       ...(primary.reloading && { reloading: primary.reloading }),
       slots: primary.slots.map((slot) => row(slot, primary.slots.length)),
       singletons: singletons(),

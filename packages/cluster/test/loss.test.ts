@@ -121,6 +121,7 @@ const clients: Record<string, (launcher: Launcher) => Promise<Outcome>> = {
   'one request per connection': ({ port }) => runClient('one', port, REQUESTS / 5, MANY / 2),
   'POST with bodies of 20 kB': ({ port }) => runClient('post', port, REQUESTS / 5, MANY / 2),
   'a handler of 50 ms': ({ port }) => runClient('slow', port, REQUESTS / 5, MANY),
+  'requests pipelined by eight': ({ port }) => runClient('pipeline', port, REQUESTS / 5, MANY / 2),
   'upgraded connections': ({ port }) => runClient('websocket', port, REQUESTS / 5, MANY, 50),
 }
 
@@ -162,7 +163,7 @@ describe('no request is lost with a reload per second', () => {
         test(`${name}, ${workers} worker(s)`, () => run(workers, [name]), 900_000)
   } else {
     // All of them at once: a small machine is then as busy as can be.
-    test('ten clients at once, 2 workers', () => run('2', Object.keys(clients)), 300_000)
+    test('all clients at once, 2 workers', () => run('2', Object.keys(clients)), 300_000)
     test(
       'kept-alive connections, 1 worker',
       () => run('1', ['200 kept-alive connections with think time, no retries']),

@@ -5,6 +5,7 @@ import { Agent, request } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { waitFor } from './helpers.ts'
 import { FIXTURES, type Launcher, startLauncher } from './launcher.ts'
 
 let dir: string
@@ -79,6 +80,23 @@ describe('TLS in the app itself', () => {
     expect(outcomes.length).toBeGreaterThan(50)
     expect(outcomes.filter((outcome) => outcome !== 200)).toEqual([])
     expect(await launcher.stop()).toBe(0)
+  }, 60_000)
+
+  test('an answer in flight says that its connection ends', async () => {
+    const launcher = await start()
+    const agent = new Agent({ keepAlive: true })
+    cleanups.push(() => agent.destroy())
+    const answer = new Promise<string | undefined>((resolve, reject) => {
+      request({ port: launcher.port, agent, path: '/until-drain', rejectUnauthorized: false }, (response) => {
+        response.resume()
+        resolve(response.headers.connection)
+      })
+        .on('error', reject)
+        .end()
+    })
+    await waitFor(async () => (await launcher.status()).slots.some(({ connections }) => connections?.active === 1))
+    expect(await launcher.ask('reload')).toMatchObject({ ok: true, killed: 0, cut: 0 })
+    expect(await answer).toBe('close')
   }, 60_000)
 
   test('HTTP/2: streams in flight are answered, the session ends with a GOAWAY', async () => {

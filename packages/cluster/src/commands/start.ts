@@ -37,7 +37,7 @@ export const start: CliCommand = {
     socket: 'a unix socket to listen on instead',
     name: "names the control socket; default: the package's name",
     balance: 'round-robin (default) or none: workers accept for themselves',
-    admin: 'serve livez, readyz, metrics and status here: 9100, 0.0.0.0:9100',
+    admin: 'livez, readyz, metrics and status: 9100, 0.0.0.0:9100 or off; default a free port of loopback',
     'start-timeout': 'for the app to become ready; default 30s',
     'drain-timeout': 'for a worker to finish what it has; default 30s',
     'hang-timeout': 'replace a worker whose event loop does not answer; default 10s, 0 never',

@@ -5,12 +5,17 @@ import { jsonPage, type Page } from './page.ts'
 
 export interface AdminAddress {
   host: string
+  /** 0: a free one. */
   port: number
+  /** Where it can't be listened on, do without. */
+  optional?: boolean
 }
 
 export interface AdminServer {
   readonly host: string
   readonly port: number
+  /** `http://127.0.0.1:9100`. */
+  readonly url: string
   /** Stops listening and ends what is open. */
   close(): Promise<void>
 }
@@ -26,7 +31,9 @@ export function parseAdminAddress(value: string | number): AdminAddress {
   const match = /^(?:(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s]*)):)?(\d{1,5})$/.exec(String(value).trim())
   const port = Number(match?.[3])
   if (!match || port > 65_535)
-    throw new AdminAddressError(`the admin address must be like 9100 or 0.0.0.0:9100, but is '${String(value)}'`)
+    throw new AdminAddressError(
+      `the admin address must be like 9100 or 0.0.0.0:9100, or off, but is '${String(value)}'`,
+    )
   return { host: match[1] || match[2] || '127.0.0.1', port }
 }
 
@@ -72,6 +79,7 @@ export async function startAdminServer({ address, pages }: AdminOptions): Promis
   return {
     host,
     port,
+    url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve())

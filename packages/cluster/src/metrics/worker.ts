@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify'
+import { countAborts } from './aborts.ts'
 import { countConnections } from './connections.ts'
 import { countEvents } from './events.ts'
 import { createHttpRecorder } from './http.ts'
@@ -6,10 +7,18 @@ import { watchProcess } from './process.ts'
 import { recordResponses } from './responses.ts'
 import { isSnapshot, type MetricSnapshot, type MetricSource } from './snapshot.ts'
 
+/** What `status` shows of a worker. */
+export interface WorkerStats {
+  /** Answered requests, and their 99th percentile in ms, since this was asked last. */
+  requests: number
+  p99?: number
+  /** Requests whose connection ended before they were answered, since the worker began. */
+  aborted: number
+}
+
 /** What one worker measures. */
 export interface WorkerMetrics {
-  /** Answered requests, and their 99th percentile in ms, since this was called last. */
-  stats(): { requests: number; p99?: number }
+  stats(): WorkerStats
   snapshot(): Promise<MetricSnapshot[]>
   add(source: MetricSource): void
   stop(): void
@@ -17,6 +26,7 @@ export interface WorkerMetrics {
 
 /** Counts requests only: what `status` needs, at the price of an addition. */
 export function countRequests(app: FastifyInstance): WorkerMetrics {
+  const aborts = countAborts(app.server)
   let requests = 0
   let taken = 0
   const onRequest = (): void => void requests++
@@ -25,11 +35,14 @@ export function countRequests(app: FastifyInstance): WorkerMetrics {
     stats() {
       const since = requests - taken
       taken = requests
-      return { requests: since }
+      return { requests: since, aborted: aborts.count() }
     },
     snapshot: async () => [],
     add: () => undefined,
-    stop: () => void app.server.off('request', onRequest),
+    stop() {
+      app.server.off('request', onRequest)
+      aborts.stop()
+    },
   }
 }
 
@@ -38,6 +51,7 @@ export function measureWorker(app: FastifyInstance, slot: number, onError: (erro
   const recorder = createHttpRecorder()
   const process = watchProcess(slot)
   const events = countEvents()
+  const aborts = countAborts(app.server)
   const sources: MetricSource[] = []
 
   const stopRecording = recordResponses(app, recorder)
@@ -56,7 +70,7 @@ export function measureWorker(app: FastifyInstance, slot: number, onError: (erro
   return {
     stats() {
       const { requests, p99 } = recorder.take()
-      return p99 === undefined ? { requests } : { requests, p99 }
+      return { requests, aborted: aborts.count(), ...(p99 === undefined ? {} : { p99 }) }
     },
     async snapshot() {
       const { connections, idle } = countConnections(app.server)
@@ -65,6 +79,12 @@ export function measureWorker(app: FastifyInstance, slot: number, onError: (erro
         ...recorder.snapshot(),
         ...process.snapshot(),
         ...events.snapshot(),
+        {
+          name: 'http_requests_aborted_total',
+          help: 'Requests whose connection ended before they were answered in full.',
+          type: 'counter',
+          values: [{ labels: {}, value: aborts.count() }],
+        },
         {
           name: 'http_connections',
           help: 'Open connections; idle ones have no request.',
@@ -82,6 +102,7 @@ export function measureWorker(app: FastifyInstance, slot: number, onError: (erro
       stopRecording()
       process.stop()
       events.stop()
+      aborts.stop()
     },
   }
 }

@@ -30,6 +30,7 @@ export function startBeat(
       idle: tracked?.idle() ?? 0,
       upgraded: tracked?.upgraded() ?? 0,
       requests: counted?.requests ?? 0,
+      aborted: counted?.aborted ?? 0,
       ...(counted?.p99 === undefined ? {} : { p99: counted.p99 }),
     })
     delay.reset()

@@ -1,12 +1,10 @@
-import { Server as HttpServer, type ServerResponse } from 'node:http'
-import type { Server, Socket } from 'node:net'
+import { Server as HttpServer } from 'node:http'
+import type { Server } from 'node:net'
 import type { NativeHandle } from '../primary/listener.ts'
+import { type RequestSocket, sayClose } from './say-close.ts'
 
-/** What Node keeps on a connection of an HTTP server, and does not document. */
-interface HttpSocket extends Socket {
+interface HttpSocket extends RequestSocket {
   _handle?: (NativeHandle & { readStop?(): number; writeQueueSize?: number; reading?: boolean }) | null
-  _httpMessage?: ServerResponse | null
-  parser?: object | null
 }
 
 /** The connections of one server: who is idle, who is busy, and how one leaves this process alive. */
@@ -16,10 +14,7 @@ export interface Connections {
   upgraded(): number
   /** Connections without a request, upgraded ones excepted. */
   idle(): number
-  /**
-   * From now on every response whose headers are not sent says `Connection: close`, those in flight included; HTTP/2
-   * sessions end when their streams do.
-   */
+  /** From now on connections end with their last response (see say-close.ts), HTTP/2 sessions when their streams do. */
   sayClose(): void
   /**
    * Takes connections that can be served elsewhere out of this process: plain HTTP/1.1, no request begun, nothing read
@@ -35,6 +30,8 @@ export interface Connections {
 
 export function trackConnections(server: Server): Connections {
   const sockets = new Set<HttpSocket>()
+  // Where the app does TLS itself, requests and responses are known of these, not of the connections below.
+  const secure = new Set<HttpSocket>()
   const sessions = new Set<{ close(): void }>()
   const emptied: (() => void)[] = []
   const plain = server instanceof HttpServer
@@ -47,6 +44,10 @@ export function trackConnections(server: Server): Connections {
   server.on('connection', function scaleTrack(socket: HttpSocket) {
     sockets.add(socket)
     socket.on('close', forget)
+  })
+  server.on('secureConnection', function scaleTrackSecure(socket: HttpSocket) {
+    secure.add(socket)
+    socket.on('close', () => secure.delete(socket))
   })
   server.on(
     'session',
@@ -105,11 +106,7 @@ export function trackConnections(server: Server): Connections {
       return count
     },
     sayClose() {
-      for (const { _httpMessage: response } of sockets)
-        if (response && !response.headersSent) response.shouldKeepAlive = false
-      server.prependListener('request', function scaleSayClose(_request: unknown, response: ServerResponse) {
-        response.shouldKeepAlive = false
-      })
+      sayClose(server, secure.size > 0 ? secure : sockets)
       for (const session of sessions) session.close()
     },
     detachIdle() {

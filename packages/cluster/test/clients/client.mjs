@@ -4,7 +4,9 @@
 // TARGET: another path than that of the mode.
 // UNTIL: ms since 1970 at which it stops.
 // modes: think (kept-alive connections, a pause before each request), busy (kept-alive, no pause), one (a connection for
-// each request), post (bodies), slow (a handler of 50 ms), websocket (echo over upgraded connections)
+// each request), post (bodies), slow (a handler of 50 ms), websocket (echo over upgraded connections), pipeline (eight
+// requests at once on kept-alive connections; those behind an answer that says `Connection: close` are sent again: the
+// server must not have begun them)
 import { Agent, request } from 'node:http'
 import { createConnection } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -134,7 +136,63 @@ async function websocket() {
   }
 }
 
+/** Eight requests at once, then eight answers, over and over on one connection until it is told that it ends. */
+async function pipeline() {
+  while (begun < total && Date.now() < stopAt) {
+    await new Promise((resolve) => {
+      const socket = createConnection(port, '127.0.0.1')
+      counts.reconnects += 1
+      let waiting = 0
+      let text = ''
+      let closing = false
+      let timer
+      const settle = (reason) => {
+        clearTimeout(timer)
+        if (reason === 'hang') counts.hangs += 1
+        else if (reason) failed(reason)
+        // Not begun by the server, so they are somebody's still to send.
+        begun -= waiting
+        socket.removeAllListeners('close')
+        socket.destroy()
+        resolve()
+      }
+      const send = () => {
+        let batch = ''
+        while (waiting < 8 && next()) {
+          batch += `GET ${process.env.TARGET ?? '/fixed'} HTTP/1.1\r\nHost: test\r\n\r\n`
+          waiting += 1
+        }
+        if (waiting === 0) return settle()
+        timer = setTimeout(() => settle('hang'), HANG)
+        socket.write(batch)
+      }
+      socket.once('connect', send)
+      socket.on('error', (error) => settle(error.code ?? error.message))
+      socket.on('close', () => settle(closing ? undefined : `closed with ${waiting} unanswered`))
+      socket.on('data', (chunk) => {
+        text += chunk
+        for (;;) {
+          const end = text.indexOf('\r\n\r\n')
+          const length = Number(/^content-length: (\d+)/im.exec(text)?.[1])
+          if (end < 0 || text.length < end + 4 + length) break
+          const head = text.slice(0, end)
+          text = text.slice(end + 4 + length)
+          if (!head.startsWith('HTTP/1.1 200')) return settle(head.slice(0, 12))
+          if (closing) return settle('an answer after close')
+          closing = /^connection: close/im.test(head)
+          waiting -= 1
+          counts.requests += 1
+        }
+        if (waiting > 0 || closing) return
+        clearTimeout(timer)
+        send()
+      })
+    })
+  }
+}
+
+const clientOf = { websocket, pipeline }
 const began = performance.now()
-await Promise.all(Array.from({ length: clients }, (_, index) => (mode === 'websocket' ? websocket() : http(index))))
+await Promise.all(Array.from({ length: clients }, (_, index) => (clientOf[mode] ?? http)(index)))
 console.log(JSON.stringify({ ...counts, pids: pids.size, ms: Math.round(performance.now() - began), errors }))
 process.exit(0)
