@@ -1,6 +1,7 @@
 import { checkKnown, type Duration, parseDuration, parseInteger, parseSize, show, type Size } from '@fastify-scale/kit'
 import { type AdminAddress, parseAdminAddress } from './health/admin.ts'
 import { ClusterOptionError } from './errors.ts'
+import { parseSticky, type Sticky } from './primary/sticky/sticky.ts'
 import type { RedLineRules } from './primary/red-lines.ts'
 import { defaultWorkers } from './limits/limits.ts'
 
@@ -32,6 +33,12 @@ export interface StartClusterOptions {
    * carry one request each, and uneven where there are few long ones.
    */
   balance?: 'round-robin' | 'none'
+  /**
+   * A last resort, for apps that keep what belongs to a client in the memory of one process: connections of the same
+   * client go to the same worker. `'ip'`: by its address. `'header:x-user'`: by that header of a connection's first
+   * request, by the address where it has none. Only with `balance: 'round-robin'`. Default: not.
+   */
+  sticky?: string
   /** How long the app may take to become ready. Default `'30s'`. */
   startTimeout?: Duration
   /** How long a worker may drain until it is killed. Default `'30s'`. */
@@ -81,6 +88,7 @@ export interface ResolvedOptions {
   host: string
   path: string | undefined
   balance: 'round-robin' | 'none'
+  sticky: Sticky | undefined
   startTimeout: number
   drainTimeout: number
   hangTimeout: number
@@ -116,6 +124,7 @@ const KNOWN = [
   'host',
   'path',
   'balance',
+  'sticky',
   'startTimeout',
   'drainTimeout',
   'hangTimeout',
@@ -155,6 +164,7 @@ export function resolveOptions(options: StartClusterOptions, cores: () => number
     host: options.host ?? 'localhost',
     path: options.path,
     balance,
+    sticky: resolveSticky(options),
     startTimeout: parseDuration(options.startTimeout ?? '30s', { name: 'startTimeout', fail }),
     drainTimeout: parseDuration(options.drainTimeout ?? '30s', { name: 'drainTimeout', fail }),
     hangTimeout: parseDuration(options.hangTimeout ?? '10s', { name: 'hangTimeout', min: 0, fail }),
@@ -170,6 +180,16 @@ export function resolveOptions(options: StartClusterOptions, cores: () => number
     cwd: options.cwd ?? process.env.PWD ?? process.cwd(),
     runtimeDir: options.runtimeDir,
   }
+}
+
+function resolveSticky({ sticky, balance, path }: StartClusterOptions): Sticky | undefined {
+  if (sticky === undefined) return undefined
+  const parsed = parseSticky(String(sticky))
+  if (balance !== undefined && balance !== 'round-robin')
+    throw fail(`option 'sticky' needs balance 'round-robin': with '${balance}' the kernel chooses the worker`)
+  if (parsed.by === 'ip' && path !== undefined)
+    throw fail(`option 'sticky' by 'ip' needs a port: on a unix socket clients have no address`)
+  return parsed
 }
 
 function resolveAdmin({ admin }: StartClusterOptions): AdminAddress | undefined {

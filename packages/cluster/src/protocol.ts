@@ -12,8 +12,11 @@ export type ToWorker =
   | { t: 'listen'; mode: ListenMode; address: ListenAddress; handles: number }
   /** Comes with one listening handle. */
   | { t: 'handle' }
-  /** Comes with a connection. `idle`: it was kept alive by another worker. */
-  | { t: 'conn'; idle: boolean }
+  /**
+   * Comes with a connection. `idle`: it was kept alive by another worker. `key`: what its client goes by, where
+   * connections are sticky. `head`: what was read from it already, base64.
+   */
+  | { t: 'conn'; idle: boolean; key?: number; head?: string }
   /** Drain and close. `handOver`: another worker is there to take idle connections. `budget` in ms. */
   | { t: 'drain'; handOver: boolean; budget: number }
   /** How many slots there are now. */
@@ -35,8 +38,8 @@ export type FromWorker =
   | { t: 'failed'; message: string; code?: string; stack?: string }
   /** `count` connections were taken over. */
   | { t: 'took'; count: number }
-  /** Comes with a connection that another worker shall serve. */
-  | { t: 'give' }
+  /** Comes with a connection that another worker shall serve; `key` and `head` as they came. */
+  | { t: 'give'; key?: number; head?: string }
   /** Nothing is left; the process ends when the primary disconnects it. */
   | { t: 'drained'; moved: number; cut: number }
   /** The event loop lives. */
@@ -78,8 +81,9 @@ export interface Beat {
   p99?: number
 }
 
-type Shape = Record<string, 'string' | 'number' | 'boolean' | 'object'>
-type Checks = [field: string, type: string][]
+/** Of a field that may be absent the type ends in `?`. */
+type Shape = Record<string, `${'string' | 'number' | 'boolean' | 'object'}${'' | '?'}`>
+type Checks = [field: string, type: string, optional: boolean][]
 
 const FROM_WORKER = checks<FromWorker['t']>({
   hello: {},
@@ -88,7 +92,7 @@ const FROM_WORKER = checks<FromWorker['t']>({
   ready: {},
   failed: { message: 'string' },
   took: { count: 'number' },
-  give: {},
+  give: { key: 'number?', head: 'string?' },
   drained: { moved: 'number', cut: 'number' },
   beat: {
     elu: 'number',
@@ -98,6 +102,8 @@ const FROM_WORKER = checks<FromWorker['t']>({
     idle: 'number',
     upgraded: 'number',
     requests: 'number',
+    aborted: 'number?',
+    p99: 'number?',
   },
   line: { line: 'string' },
 })
@@ -105,14 +111,17 @@ const FROM_WORKER = checks<FromWorker['t']>({
 const TO_WORKER = checks<ToWorker['t']>({
   listen: { mode: 'string', address: 'object', handles: 'number' },
   handle: {},
-  conn: { idle: 'boolean' },
+  conn: { idle: 'boolean', key: 'number?', head: 'string?' },
   drain: { handOver: 'boolean', budget: 'number' },
   count: { count: 'number' },
   tail: { on: 'boolean' },
 })
 
 function checks<T extends string>(shapes: Record<T, Shape>): Record<string, Checks> {
-  return Object.fromEntries(Object.entries<Shape>(shapes).map(([name, shape]) => [name, Object.entries(shape)]))
+  const check = ([field, type]: [string, string]): Checks[number] => [field, type.replace('?', ''), type.endsWith('?')]
+  return Object.fromEntries(
+    Object.entries<Shape>(shapes).map(([name, shape]) => [name, Object.entries(shape).map(check)]),
+  )
 }
 
 /** Wraps a message for the channel. */
@@ -134,8 +143,9 @@ function read<T>(message: unknown, shapes: Record<string, Checks>): T | undefine
   const fields = message as Record<string, unknown>
   if (fields['fs'] !== PROTOCOL || typeof fields['t'] !== 'string' || !Object.hasOwn(shapes, fields['t']))
     return undefined
-  for (const [name, type] of shapes[fields['t']] as Checks) {
+  for (const [name, type, optional] of shapes[fields['t']] as Checks) {
     const value = fields[name]
+    if (optional && value === undefined) continue
     // A NaN or an infinity does not survive JSON: it arrives as null.
     if (typeof value !== type || value === null) return undefined
     if (type === 'number' && (value as number) < 0) return undefined

@@ -101,6 +101,19 @@ describe('what can not be started says why in one line, and leaves nothing behin
     ['a host of another machine', () => [APP, '--host', '203.0.113.7'], 1, /this machine does not have that address/],
     ['an unknown option', () => [APP, '--wokers', '2'], 2, /Unknown option '--wokers'/],
     ['an unknown balance', () => [APP, '--balance', 'magic'], 1, /option 'balance' must be/],
+    ['an unknown stickiness', () => [APP, '--sticky', 'cookie'], 1, /option 'sticky' must be 'ip' or 'header:<name>'/],
+    [
+      'stickiness where the kernel chooses',
+      () => [APP, '--sticky', 'ip', '--balance', 'none'],
+      1,
+      /option 'sticky' needs balance 'round-robin'/,
+    ],
+    [
+      'stickiness by address on a unix socket',
+      () => [APP, '--sticky', 'ip', '--socket', join(dir, 'app.sock')],
+      1,
+      /option 'sticky' by 'ip' needs a port/,
+    ],
     ['a duration that is none', () => [APP, '--drain-timeout', 'soon'], 1, /option 'drainTimeout' must be/],
     ['a name that is a path', () => [APP, '--name', '../x'], 1, /option 'name' must be/],
   ])('%s', async (_, make, expected, says) => {

@@ -1,20 +1,22 @@
 import { describe, expect, type Mock, test, vi } from 'vitest'
 import { createAutoscaler } from '../src/primary/autoscale.ts'
-import { createDispatcher } from '../src/primary/dispatcher.ts'
+import { type Connection, createDispatcher, type Target } from '../src/primary/dispatcher.ts'
+import type { NativeHandle } from '../src/primary/listener.ts'
 import { createRedLines } from '../src/primary/red-lines.ts'
 import { BREAKER_FAILURES, createRespawnPolicy } from '../src/primary/respawn.ts'
 import { createWatchdog } from '../src/primary/watchdog.ts'
 
 describe('the dispatcher', () => {
   const connection = (name: string): { name: string; close: Mock<() => void> } => ({ name, close: vi.fn<() => void>() })
-  function worker(id: number): { id: number; got: string[]; alive: boolean; take(handle: object): boolean } {
+  function worker(id: number): Target & { got: string[]; alive: boolean } {
     const self = {
       id,
+      slot: id,
       got: [] as string[],
       alive: true,
-      take(handle: object) {
+      take({ handle }: Connection) {
         if (!self.alive) return false
-        self.got.push((handle as { name: string }).name)
+        self.got.push((handle as NativeHandle & { name: string }).name)
         return true
       },
     }
@@ -27,7 +29,7 @@ describe('the dispatcher', () => {
     dispatcher.add(a)
     dispatcher.add(b)
     const all = ['1', '2', '3', '4', '5', '6', '7'].map(connection)
-    for (const one of all) dispatcher.accept(one, false)
+    for (const one of all) dispatcher.accept({ handle: one, idle: false })
     expect([a.got, b.got, dispatcher.waiting]).toEqual([['1', '3'], ['2', '4'], 3])
     dispatcher.took(2, 1)
     expect([a.got, b.got, dispatcher.waiting]).toEqual([['1', '3'], ['2', '4', '5'], 2])
@@ -38,7 +40,7 @@ describe('the dispatcher', () => {
 
   test('keeps connections until somebody is there', () => {
     const dispatcher = createDispatcher()
-    dispatcher.accept(connection('1'), false)
+    dispatcher.accept({ handle: connection('1'), idle: false })
     expect(dispatcher.waiting).toBe(1)
     const a = worker(1)
     dispatcher.add(a)
@@ -49,7 +51,7 @@ describe('the dispatcher', () => {
     const dispatcher = createDispatcher()
     const [a, b] = [worker(1), worker(2)]
     dispatcher.add(a)
-    for (const name of ['1', '2', '3']) dispatcher.accept(connection(name), false)
+    for (const name of ['1', '2', '3']) dispatcher.accept({ handle: connection(name), idle: false })
     dispatcher.dead(1)
     expect(dispatcher.rescued).toBe(2)
     dispatcher.add(b)
@@ -64,9 +66,9 @@ describe('the dispatcher', () => {
     const dispatcher = createDispatcher()
     const [a, b] = [worker(1), worker(2)]
     dispatcher.add(a)
-    dispatcher.accept(connection('1'), false)
+    dispatcher.accept({ handle: connection('1'), idle: false })
     dispatcher.remove(1)
-    dispatcher.accept(connection('2'), false)
+    dispatcher.accept({ handle: connection('2'), idle: false })
     dispatcher.add(b)
     expect([a.got, b.got]).toEqual([['1'], ['2']])
     dispatcher.dead(1)
@@ -80,7 +82,7 @@ describe('the dispatcher', () => {
     a.alive = false
     dispatcher.add(a)
     dispatcher.add(b)
-    dispatcher.accept(connection('1'), false)
+    dispatcher.accept({ handle: connection('1'), idle: false })
     expect(b.got).toEqual(['1'])
   })
 })

@@ -36,15 +36,15 @@ it('a worker that is sent connections again has not forgotten those that are on 
   const closed: string[] = []
   const sent: unknown[] = []
   const handle = (name: string): NativeHandle => ({ close: () => void closed.push(name) }) as unknown as NativeHandle
-  const take = (one: NativeHandle): boolean => sent.push(one) > 0
+  const take = (one: unknown): boolean => sent.push(one) > 0
   const dispatcher = createDispatcher()
-  dispatcher.add({ id: 1, take })
+  dispatcher.add({ id: 1, slot: 0, take })
   const names = ['first', 'second', 'third', 'fourth']
-  for (const name of names) dispatcher.accept(handle(name), false)
+  for (const name of names) dispatcher.accept({ handle: handle(name), idle: false })
   const ahead = sent.length
   expect(dispatcher.waiting).toBe(names.length - ahead)
   dispatcher.remove(1)
-  dispatcher.add({ id: 1, take })
+  dispatcher.add({ id: 1, slot: 0, take })
   // Nothing more before something was taken over, and then each is closed here when it was.
   expect(sent).toHaveLength(ahead)
   for (let taken = 1; taken <= names.length; taken++) {

@@ -23,8 +23,8 @@ export interface CrewOptions {
   drainTimeout: number
   /** Changes to `cluster` where a worker can't be given connections. */
   mode(): ListenMode
-  /** The Node that workers run on is not what we know. */
-  onUnknownNode(): void
+  /** The Node that workers run on is not what we know. Says why they can't be started there, where they can't. */
+  onUnknownNode(): string | undefined
   listener: Listener | undefined
   /** Where workers listen in `cluster` mode. */
   address: ListenAddress
@@ -127,7 +127,10 @@ export function createCrew(options: CrewOptions): Crew {
         return dispatcher.took(worker.id, message.count)
       case 'give':
         counters.moved += 1
-        if (handle) dispatcher.accept(handle, true)
+        if (handle) {
+          if (message.key !== undefined) handle.stickyKey = message.key
+          dispatcher.accept({ handle, idle: true, head: message.head })
+        }
         return
       case 'beat':
         worker.beat = message
@@ -155,7 +158,10 @@ export function createCrew(options: CrewOptions): Crew {
   }
 
   function tellWhere(worker: WorkerProcess, adopts: boolean): void {
-    if (!adopts && options.mode() !== 'cluster') options.onUnknownNode()
+    if (!adopts && options.mode() !== 'cluster') {
+      worker.failed = options.onUnknownNode()
+      if (worker.failed !== undefined) return worker.disconnect()
+    }
     const { listener } = options
     const mode = options.mode()
     const handles = mode === 'shared' ? (listener?.handles ?? []) : []
@@ -178,7 +184,11 @@ export function createCrew(options: CrewOptions): Crew {
   function distribute(worker: WorkerProcess): void {
     // Where workers accept for themselves they still take over what others kept alive.
     if (worker.role === 'web' && options.mode() !== 'cluster')
-      dispatcher.add({ id: worker.id, take: (handle, idle) => worker.send({ t: 'conn', idle }, handle) })
+      dispatcher.add({
+        id: worker.id,
+        slot: worker.slot,
+        take: ({ handle, idle, head }) => worker.send({ t: 'conn', idle, key: handle.stickyKey, head }, handle),
+      })
   }
 
   function onCorrupt(worker: WorkerProcess, reason: string): void {

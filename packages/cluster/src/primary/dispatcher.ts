@@ -3,14 +3,18 @@ import type { NativeHandle } from './listener.ts'
 /** A worker, as far as connections go. */
 export interface Target {
   readonly id: number
+  readonly slot: number
   /** Sends one connection; false where the channel is gone. */
-  take(handle: NativeHandle, idle: boolean): boolean
+  take(connection: Connection): boolean
 }
 
-interface Connection {
-  handle: NativeHandle
+/** A connection on its way to a worker. */
+export interface Connection {
+  readonly handle: NativeHandle
   /** Kept alive by another worker before. */
-  idle: boolean
+  readonly idle: boolean
+  /** What was read from it already, base64. */
+  readonly head?: string | undefined
 }
 
 interface Member {
@@ -28,7 +32,7 @@ export interface Dispatcher {
   /** How many connections were given to another worker because the first one died. */
   readonly rescued: number
   /** Takes in a connection. */
-  accept(handle: NativeHandle, idle: boolean): void
+  accept(connection: Connection): void
   /** This worker is sent connections from now on. */
   add(target: Target): void
   /** It is sent no more; what was sent before is still its own. */
@@ -45,7 +49,7 @@ export interface Dispatcher {
  * How many connections a worker is sent ahead of its taking them over. With one, primary and worker wait for each other,
  * which costs a fifth more CPU for connections of one request; more than two saves nothing.
  */
-const AHEAD = 2
+export const AHEAD = 2
 
 /**
  * Round robin among the workers that are free. A worker is free while it has taken over all but one of what it was sent,
@@ -64,7 +68,7 @@ export function createDispatcher(): Dispatcher {
       const [id, member] = next.value
       free.delete(id)
       const connection = queue.shift() as Connection
-      if (!member.target.take(connection.handle, connection.idle)) {
+      if (!member.target.take(connection)) {
         // Its channel is gone and its exit will be heard of: it is not free again.
         queue.unshift(connection)
         continue
@@ -82,8 +86,8 @@ export function createDispatcher(): Dispatcher {
     get rescued() {
       return rescued
     },
-    accept(handle, idle) {
-      queue.push({ handle, idle })
+    accept(connection) {
+      queue.push(connection)
       pump()
     },
     add(target) {

@@ -7,6 +7,10 @@ import type { ListenAddress } from '../protocol.ts'
 /** A native connection or listening handle of Node: what can be sent to another process. */
 export interface NativeHandle {
   close(): void
+  /** Where connections are sticky: what the client of this one goes by. */
+  stickyKey?: number
+  /** Bytes that the launcher read from it ahead of the worker. */
+  readAhead?: number
 }
 
 interface ListenHandle extends NativeHandle {

@@ -11,6 +11,8 @@ import { replaceSlots } from './reload.ts'
 import { createRespawnPolicy } from './respawn.ts'
 import { createSafeEmitter } from './safe-emitter.ts'
 import { createSlot, freeNumber, processesOf, type Slot, slotsOf } from './slot.ts'
+import { createStickyDispatcher } from './sticky/dispatcher.ts'
+import { createStickyEntry } from './sticky/sticky.ts'
 import { systemdSockets } from './systemd.ts'
 import type { Counters, Primary, PrimaryEvents, ReloadProgress, ReloadResult } from './types.ts'
 import { createWatchdog } from './watchdog.ts'
@@ -55,7 +57,13 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
   // A wrong path is found before anything is bound or forked.
   resolveApp(options.app, options.cwd)
   let mode: ListenMode = options.balance === 'none' ? 'shared' : 'given'
-  if (!canAccept()) plainCluster()
+  // What was asked for and can't be had is no matter of a warning.
+  const refusal =
+    options.sticky && `option 'sticky' does not work on Node ${process.version}, whose inside is not known`
+  if (!canAccept()) {
+    if (refusal) throw new ClusterOptionError(refusal)
+    plainCluster()
+  }
   const listener = canAccept()
     ? await openListener({
         host: options.host,
@@ -65,7 +73,8 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
         backlog: options.backlog,
       })
     : undefined
-  const dispatcher = createDispatcher()
+  const dispatcher = options.sticky ? createStickyDispatcher() : createDispatcher()
+  const sticky = options.sticky && createStickyEntry(options.sticky, dispatcher.accept)
   const exclusive = createExclusive()
   const crew = createCrew({
     spec: () => ({
@@ -85,8 +94,10 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
     drainTimeout: options.drainTimeout,
     mode: () => mode,
     onUnknownNode() {
+      if (refusal) return refusal
       listener?.close()
       plainCluster()
+      return undefined
     },
     listener,
     address: { address: options.host, port: options.port, family: 'IPv4' },
@@ -184,6 +195,7 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
     clearInterval(watch)
     listener?.close()
     for (const slot of slots) clearTimeout(slot.respawn)
+    sticky?.flush()
     // Connections that were accepted and wait for a free worker are still to be served.
     for (let tries = 0; dispatcher.waiting > 0 && tries < 50; tries++) await pause(20)
     dispatcher.close()
@@ -256,7 +268,7 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
 
   async function start(): Promise<void> {
     try {
-      if (mode === 'given') listener?.accept((handle) => dispatcher.accept(handle, false))
+      if (mode === 'given') listener?.accept(sticky?.accept ?? ((handle) => dispatcher.accept({ handle, idle: false })))
       const first = createSlot(0, 'web')
       slots.push(first)
       // One first: an app that can't start costs one fork and says why once.

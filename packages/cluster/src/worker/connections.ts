@@ -78,7 +78,8 @@ export function trackConnections(server: Server): Connections {
   }
 
   /** Nothing was ever read from it: for Node its first request has begun with the connection, for us it has not. */
-  const fresh = (socket: HttpSocket): boolean => socket.bytesRead === 0 && !socket._httpMessage
+  const fresh = ({ bytesRead, _httpMessage, _handle }: HttpSocket): boolean =>
+    bytesRead === 0 && !_httpMessage && !_handle?.readAhead
 
   /**
    * Open in both directions and nothing under way. One whose end has begun (its last response said `Connection: close`)

@@ -40,7 +40,7 @@ export async function drain(
   function handOverIdle(): void {
     for (const handle of connections.detachIdle()) {
       moved += 1
-      sends.push(channel.send({ t: 'give' }, handle).then(() => handle.close()))
+      sends.push(channel.send({ t: 'give', key: handle.stickyKey }, handle).then(() => handle.close()))
     }
   }
 

@@ -12,8 +12,17 @@ type ListenOrder = Extract<ToWorker, { t: 'listen' }>
 export interface Listening {
   /** Asks the primary where to listen, and listens there. */
   start(app: FastifyInstance): Promise<void>
-  /** Takes over a connection that the primary sent; false where this server does not listen (any more). */
-  take(connection: NativeHandle, idle: boolean): boolean
+  /**
+   * Takes over a connection that the primary sent; false where this server does not listen (any more). `head`: what the
+   * primary read from it, base64.
+   */
+  take(connection: NativeHandle, idle: boolean, head?: string): boolean
+}
+
+/** As though these bytes had just come. */
+function putBack(socket: Socket & { _handle?: NativeHandle | null }, head: Buffer): void {
+  if (socket._handle) socket._handle.readAhead = head.length
+  socket.unshift(head)
 }
 
 export function createListening(channel: WorkerChannel): Listening {
@@ -41,16 +50,20 @@ export function createListening(channel: WorkerChannel): Listening {
       if (mode !== 'cluster') listener = adoptServer(app.server, address, shared)
       await app.listen('path' in address ? { path: address.path } : { host: address.address, port: address.port })
     },
-    take(connection, idle) {
+    take(connection, idle, head) {
       if (!app || !listener) return false
-      if (!idle) return listener.take(connection)
+      if (!idle && head === undefined) return listener.take(connection)
       const { server } = app
       let socket: Socket | undefined
-      const note = (one: Socket): void => void (socket = one)
-      server.once('connection', note)
+      const note = (one: Socket): void => {
+        socket = one
+        if (head !== undefined) putBack(one, Buffer.from(head, 'base64'))
+      }
+      // Before the server itself sees it.
+      server.prependOnceListener('connection', note)
       const taken = listener.take(connection)
       server.off('connection', note)
-      if (socket) keepAlive?.(socket)
+      if (idle && socket) keepAlive?.(socket)
       return taken
     },
   }

@@ -4,6 +4,7 @@ import { AppError } from '../errors.ts'
 import { type LauncherLink, offerLink } from '../link.ts'
 import type { NativeHandle } from '../primary/listener.ts'
 import scaleCluster from '../plugin.ts'
+import type { ToWorker } from '../protocol.ts'
 import { startBeat } from './beat.ts'
 import { createWorkerChannel, type WorkerChannel } from './channel.ts'
 import { type Connections, trackConnections } from './connections.ts'
@@ -18,6 +19,8 @@ const RETRY = 250
 
 /** When a worker sheds load: answers would come too late to be of use. */
 const SHED = { maxEventLoopDelay: 1_000, maxEventLoopUtilization: 0.98, sampleInterval: 500, retryAfter: 5 }
+
+type Arriving = Extract<ToWorker, { t: 'conn' }>
 
 /** What a worker has so far; messages of the primary may come at any time. */
 interface WorkerState {
@@ -66,15 +69,18 @@ async function main(channel: WorkerChannel): Promise<void> {
 /** Does what the primary says. */
 function obey(channel: WorkerChannel, state: WorkerState, log: WorkerLog, worker: { count: number }): void {
   channel.on((message, handle) => {
-    if (message.t === 'conn') takeConnection(handle, message.idle)
+    if (message.t === 'conn') takeConnection(handle, message)
     else if (message.t === 'count') worker.count = message.count
     else if (message.t === 'tail') log.tail(message.on ? (line) => channel.tell({ t: 'line', line }) : undefined)
     else if (message.t === 'drain' && !state.draining) void leave(message).catch((error) => fail(channel, error))
   })
 
-  function takeConnection(handle: NativeHandle | undefined, idle: boolean): void {
-    if (handle && !state.listening.take(handle, idle))
-      void channel.send({ t: 'give' }, handle).then(() => handle.close())
+  function takeConnection(handle: NativeHandle | undefined, { idle, key, head }: Arriving): void {
+    if (handle) {
+      if (key !== undefined) handle.stickyKey = key
+      if (!state.listening.take(handle, idle, head))
+        void channel.send({ t: 'give', key, head }, handle).then(() => handle.close())
+    }
     // Afterwards, in the same tick: should this process die in between, nothing was read yet and another one takes it.
     channel.tell({ t: 'took', count: 1 })
   }
