@@ -196,6 +196,7 @@ export class ScaleCache {
     const held = engine.parts.memory?.trusted ? await this.reader.remembered(k) : undefined
     if (held) return this.reader.fromMemory(key, held)
     let first: Looked | undefined
+    let away = false
     try {
       first = await engine.look(k)
       if (first.state === 'fresh' && first.entry?.kind === KIND.serialized && !first.entry.compressed) {
@@ -205,18 +206,17 @@ export class ScaleCache {
       }
     } catch (error) {
       if (!(error instanceof UnavailableError)) throw error
+      away = true
     }
-    return this.reader.find(
-      {
-        key: k,
-        path: this.path,
-        loader,
-        times:
-          options === undefined ? this.parts.options.entry : resolveEntryOptions(options, this.parts.options.entry),
-        tags: tagsOf(this.path, options?.tags),
-      },
-      first,
-    )
+    const request = {
+      key: k,
+      path: this.path,
+      loader,
+      times: options === undefined ? this.parts.options.entry : resolveEntryOptions(options, this.parts.options.entry),
+      tags: tagsOf(this.path, options?.tags),
+    }
+    // Not a second look: a call waits for Redis once.
+    return away ? this.reader.whileAway(request) : this.reader.find(request, first)
   }
 
   private keyOf(key: string): EngineKey {

@@ -147,7 +147,7 @@ export class Reader {
   }
 
   /** Redis is away: load; where the loader fails too, what was last known, within its staleIfError. */
-  private async whileAway(request: LoadRequest): Promise<unknown> {
+  async whileAway(request: LoadRequest): Promise<unknown> {
     try {
       return await this.fromResult(await this.filler.away(request))
     } catch (error) {

@@ -1,7 +1,7 @@
 import { type RedisServer, startRedis, waitFor } from '@fastify-scale/dev-services'
 import type { FastifyInstance } from 'fastify'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { type ScaleCacheOptions } from '../src/index.ts'
+import { type ScaleCacheOptions, breakerChannel } from '../src/index.ts'
 import { appWith as appWithRoom, uniquePrefix } from './support.ts'
 
 const appWith = (options: ScaleCacheOptions): Promise<FastifyInstance> =>
@@ -68,6 +68,25 @@ test('a frozen Redis: every call is answered within its bound, and all is as bef
   expect(answers.length).toBeGreaterThan(100)
   expect(new Set(answers)).toEqual(new Set(['loaded']))
   expect(Math.max(...took)).toBeLessThan(BOUND)
+})
+
+test('a read waits for a frozen Redis once', async () => {
+  await app.close()
+  app = await appWith({ redis: redis.url, prefix: uniquePrefix(), l1: false })
+  await app.cache.getOrSet('k', async () => 1)
+  const opened: unknown[] = []
+  const unsubscribe = breakerChannel.subscribe((message) => opened.push(message))
+  try {
+    redis.freeze()
+    // The third failure in a row opens the breaker: two reads make two.
+    await app.cache.getOrSet('k', async () => 1)
+    await app.cache.getOrSet('k', async () => 1)
+    expect(opened).toEqual([])
+    await app.cache.getOrSet('k', async () => 1)
+    expect(opened).toMatchObject([{ open: true }])
+  } finally {
+    unsubscribe()
+  }
 })
 
 test('a killed Redis: the same', async () => {
