@@ -4,6 +4,10 @@ import { npmTool } from './tools.mjs'
 
 const file = new URL('../servers/cache-script.mjs', import.meta.url).pathname
 
+/** The libraries that are compared, installed. */
+export const cacheTools = () =>
+  npmTool('bentocache@1', 'async-cache-dedupe@3', 'cache-manager@7', 'keyv@5', '@keyv/redis@5', 'ioredis@5')
+
 /** Reads of one cached value, from process memory (`l1`) or Redis (`l2`), by each library. */
 export function cacheReads(tier, bytes, extra) {
   const names = {
@@ -22,14 +26,7 @@ export function cacheReads(tier, bytes, extra) {
     ],
     async setup() {
       const redis = await startRedis()
-      const tools = await npmTool(
-        'bentocache@1',
-        'async-cache-dedupe@3',
-        'cache-manager@7',
-        'keyv@5',
-        '@keyv/redis@5',
-        'ioredis@5',
-      )
+      const tools = await cacheTools()
       return { url: redis.url, tools, stop: () => redis.stop() }
     },
     contenders: ({ url, tools }) =>

@@ -1,0 +1,35 @@
+import { growthOf } from '../lib/growth.mjs'
+import { setupRedis } from '../lib/realtime.mjs'
+import { format } from '../lib/rounds.mjs'
+import { scriptRound } from '../lib/script.mjs'
+
+const file = new URL('../servers/cache-growth.mjs', import.meta.url).pathname
+const points = { '10 keys': 10, '1,000 keys': 1_000, '10,000 keys': 10_000, '100,000 keys': 100_000 }
+
+export default {
+  title: 'Growth: 10 to 100,000 keys and tags',
+  question:
+    'So many entries of 1 KB, each with a tag of its own and one tag that all carry, process memory off: CPU of a hit of any of them in Redis, and how long it takes to invalidate the tag of one entry, and the tag of all. Checked each time that what was invalidated is not read again, and the rest is.',
+  base: '1,000 keys',
+  metrics: [
+    { key: 'hitUs', label: 'CPU us per hit', better: 'low', chart: true },
+    { key: 'tagUs', label: 'us to invalidate the tag of one entry', better: 'low', chart: true },
+    { key: 'allUs', label: 'us to invalidate the tag of all', better: 'low', chart: true },
+  ],
+  goals: [{ metric: 'hitUs', contender: '100,000 keys', over: '10 keys', max: 1.5 }],
+  setup: setupRedis,
+  contenders: ({ url }) =>
+    Object.fromEntries(
+      Object.entries(points).map(([name, keys]) => [
+        name,
+        () => scriptRound(file, [], { env: { KEYS: String(keys), REDIS_URL: url } }),
+      ]),
+    ),
+  growth: (result) =>
+    growthOf(result, {
+      points,
+      xLabel: 'keys, and as many tags',
+      sentence: (ratio, figure) =>
+        `All three are flat: with 10,000 times as many keys and tags a hit costs ${format(ratio('hitUs', '10 keys', '100,000 keys'))} times as much, invalidating the tag of one entry takes ${format(ratio('tagUs', '10 keys', '100,000 keys'))} times as long, and invalidating a tag that 100,000 entries carry ${format(figure('100,000 keys', 'allUs') / 1_000)} ms, where it took ${format(figure('10 keys', 'allUs') / 1_000)} ms for 10. What is linear is the memory of Redis.`,
+    }),
+}
