@@ -49,6 +49,8 @@ test('a goal without another contender is of the figure itself', () => {
   expect(judge(goal, contenders)).toMatchObject({ met: true, regressed: false })
   expect(describe(judge(goal, contenders))).toBe('ours at most 5 ms (ms): 4 ms, rounds from 3 to 6: met')
   expect(judge({ ...goal, max: 2 }, contenders)).toMatchObject({ met: false, regressed: true })
+  expect(judge({ ...goal, always: true }, contenders)).toMatchObject({ met: false, regressed: true })
+  expect(judge({ ...goal, max: 6, always: true }, contenders)).toMatchObject({ met: true, regressed: false })
 })
 
 test('medians and ratios', () => {

@@ -1,15 +1,17 @@
 // pnpm bench [name …] [--rounds N] [--check]: runs comparisons and writes bench/results.json and docs/benchmarks.md.
+// With --render nothing is measured: the page is written from results.json.
 // With --check nothing is written: goals missed beyond noise make it exit 1.
 import { readdirSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { describe, judge } from './lib/goals.mjs'
-import { writeResult } from './lib/report.mjs'
+import { writePage, writeResult } from './lib/report.mjs'
 import { runComparison } from './lib/rounds.mjs'
 
 const { values, positionals } = parseArgs({
   options: {
     rounds: { type: 'string', default: '5' },
     check: { type: 'boolean', default: false },
+    render: { type: 'boolean', default: false },
     list: { type: 'boolean', default: false },
   },
   allowPositionals: true,
@@ -21,6 +23,10 @@ const all = readdirSync(folder)
 
 if (values.list) {
   process.stdout.write(`${all.join('\n')}\n`)
+  process.exit(0)
+}
+if (values.render) {
+  writePage()
   process.exit(0)
 }
 const wanted =

@@ -2,23 +2,25 @@ import { format } from './rounds.mjs'
 import { ratios, summary } from './stats.mjs'
 
 /**
- * Judges a goal `{ metric, contender, over?, max?, min?, unit? }`: the ratio of a contender to another one, round by round,
- * or without `over` the figure itself. Missed beyond noise is a goal that the median misses and that no single round met.
+ * Judges a goal `{ metric, contender, over?, max?, min?, unit?, always? }`: the ratio of a contender to another one, round by round,
+ * or without `over` the figure itself. Missed beyond noise is a goal that the median misses and that no single round met;
+ * with `always` (nothing may be lost) every round has to meet it.
  */
 export function judge(goal, contenders) {
   const { rounds } = contenders[goal.contender][goal.metric]
   const ratio = goal.over ? ratios(rounds, contenders[goal.over][goal.metric].rounds) : summary(rounds)
-  const met = goal.max === undefined ? ratio.median >= goal.min : ratio.median <= goal.max
-  const best = goal.max === undefined ? ratio.max >= goal.min : ratio.min <= goal.max
-  return { ...goal, ratio, met, regressed: !met && !best }
+  const meets = (value) => (goal.max === undefined ? value >= goal.min : value <= goal.max)
+  const [best, worst] = goal.max === undefined ? [ratio.max, ratio.min] : [ratio.min, ratio.max]
+  const met = meets(goal.always ? worst : ratio.median)
+  return { ...goal, ratio, met, regressed: !met && (goal.always === true || !meets(best)) }
 }
 
-/** A goal in words, with what was measured. */
-export function describe({ metric, contender, over, max, min, unit = '', ratio, met }) {
+/** A goal in words, with what was measured; `label` is that of its metric. */
+export function describe({ metric, contender, over, max, min, unit = '', ratio, met }, label = metric) {
   const show = (value) => (over ? `${value.toFixed(2)}x` : `${format(value)} ${unit}`.trim())
   const bound =
     max === undefined ? `at least ${over ? `${min}x` : show(min)}` : `at most ${over ? `${max}x` : show(max)}`
   const { median, min: low, max: high } = ratio
   const measured = `${show(median)}, rounds from ${show(low).replace(/[x ].*/, '')} to ${show(high).replace(/[x ].*/, '')}`
-  return `${contender} ${bound}${over ? ` of ${over}` : ''} (${metric}): ${measured}: ${met ? 'met' : 'missed'}`
+  return `${contender} ${bound}${over ? ` of ${over}` : ''} (${label}): ${measured}: ${met ? 'met' : 'missed'}`
 }

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, release, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { barChart, lineChart } from './chart.mjs'
@@ -25,7 +25,7 @@ export function machine() {
   }
 }
 
-/** Adds one result, and writes results.json, the charts and docs/benchmarks.md. */
+/** Adds one result, and writes results.json and the page. */
 export function writeResult(result, versions = {}) {
   const results = readResults()
   const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim()
@@ -33,7 +33,15 @@ export function writeResult(result, versions = {}) {
     ...result,
     measured: { at: new Date().toISOString().slice(0, 10), commit, machine: machine(), versions },
   }
+  writePage(results)
+}
+
+/** Writes results.json, the charts and docs/benchmarks.md; what comparisons that are no more have left behind is dropped. */
+export function writePage(results = readResults()) {
+  const names = new Set(readdirSync(join(root, 'bench/comparisons')).map((name) => name.replace(/\.mjs$/, '')))
+  for (const name of Object.keys(results.comparisons)) if (!names.has(name)) delete results.comparisons[name]
   writeFileSync(resultsFile, `${JSON.stringify(results, null, 1)}\n`)
+  rmSync(chartsFolder, { recursive: true, force: true })
   mkdirSync(chartsFolder, { recursive: true })
   for (const one of Object.values(results.comparisons)) {
     if (one.growth)
@@ -52,7 +60,7 @@ function page(results) {
   const sections = Object.values(results.comparisons).map(section)
   return `# Benchmarks
 
-Made by \`npx pnpm bench\`; \`npx pnpm bench <name>\` makes one again. Each comparison runs its contenders interleaved (A B C, B C A, …), every round with fresh processes and a warm-up; the figures are medians over the rounds with the minimum and maximum, and ratios are taken round by round. Load comes from another process (wrk) on the same machine; CPU is that of all server processes, read from /proc, which is steadier than requests per second on a shared machine. A run with a failed request is not a result. The raw numbers are in [bench/results.json](../bench/results.json).
+Made by \`npx pnpm bench\`; \`npx pnpm bench <name>\` makes one again. Each comparison runs its contenders interleaved (A B C, B C A, …), every round with fresh processes and a warm-up; the figures are medians over the rounds with the minimum and maximum, and ratios are taken round by round. Load comes from another process (wrk) on the same machine; CPU is that of all server processes, read from /proc, which is steadier than requests per second on a shared machine. A run with a failed request is not a result, except where failures are what is counted. The raw numbers are in [bench/results.json](../bench/results.json).
 
 ${sections.join('\n')}`
 }
@@ -70,7 +78,8 @@ function section(result) {
   parts.push('')
   for (const metric of result.growth ? [] : result.metrics.filter(({ chart }) => chart))
     parts.push(`![${result.title}, ${metric.label}](benchmarks/${result.name}-${metric.key}.svg)`, '')
-  for (const goal of result.goals) parts.push(`- ${describe(judge(goal, result.contenders))}`)
+  for (const goal of result.goals)
+    parts.push(`- ${describe(judge(goal, result.contenders), labelOf(result, goal.metric))}`)
   if (result.goals.length) parts.push('')
   if (result.note) parts.push(result.note, '')
   const with_ = Object.entries(versions)
@@ -81,6 +90,10 @@ function section(result) {
     '',
   )
   return parts.join('\n')
+}
+
+function labelOf({ metrics }, key) {
+  return metrics.find((metric) => metric.key === key)?.label ?? key
 }
 
 function cell(value) {

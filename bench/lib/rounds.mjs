@@ -41,7 +41,8 @@ export async function runComparison(comparison, { rounds, log }) {
 
 /** A number as people read it: three significant digits, thousands separated. */
 export function format(value) {
-  if (value === undefined || Number.isNaN(value)) return 'n/a'
+  // JSON has no NaN: null.
+  if (value === undefined || value === null || Number.isNaN(value)) return 'n/a'
   if (Math.abs(value) >= 1_000) return Math.round(value).toLocaleString('en-US')
   return String(Number(value.toPrecision(3)))
 }

@@ -1,8 +1,18 @@
-// One worker of a launcher that runs a script: pm2, or bare node:cluster below.
-import Fastify from 'fastify'
-import hello from './hello.mjs'
+// The application without a launcher of ours: a worker of pm2 or of bare node:cluster, or, for Watt, `create()`.
+const { default: plugin, options } = await import(process.env.APP)
+// The application's own copy, as anybody's would be.
+const { default: Fastify } = await import('fastify')
 
-const app = Fastify({ logger: false })
-await app.register(hello)
-await app.listen({ port: Number(process.env.PORT), host: '127.0.0.1' })
-process.send?.('ready')
+export async function create() {
+  const app = Fastify({ ...options, logger: false })
+  await app.register(plugin)
+  return app
+}
+
+if (!process.env.WATT) {
+  const app = await create()
+  await app.listen({ port: Number(process.env.PORT), host: '127.0.0.1' })
+  // pm2 waits for the message, and asks by SIGINT to go: what its guide says to answer.
+  process.send?.('ready')
+  process.on('SIGINT', () => void app.close().then(() => process.exit(0)))
+}

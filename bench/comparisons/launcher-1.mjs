@@ -1,0 +1,3 @@
+import { launcherComparison } from '../lib/launcher-round.mjs'
+
+export default launcherComparison(1)
