@@ -1,7 +1,26 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import { type Authenticator, withDeadline } from '@fastify-scale/kit'
-import type { Authenticate, Credentials } from './options.ts'
 import type { AuthCode } from './protocol.ts'
 import type { RealtimeUser } from './types.ts'
+
+/** What a client showed when it connected, or when it sent a fresh token. */
+export interface Credentials {
+  /** The token of the handshake's `auth.token`, or of `Authorization: Bearer`. */
+  token: string | undefined
+  headers: IncomingHttpHeaders
+  /** The handshake's `auth` object. */
+  auth: Record<string, unknown>
+  /** The client's address, as `request.ip` gives it. */
+  address: string
+}
+
+/**
+ * Says who a client is. Throw, or return null, to refuse it: an error whose code ends in `TOKEN_EXPIRED` tells the
+ * client to fetch a new token; one with a `statusCode` of 500 or more to try again later; any other is `TOKEN_INVALID`.
+ */
+export type Authenticate = (
+  credentials: Credentials,
+) => RealtimeUser | null | undefined | Promise<RealtimeUser | null | undefined>
 
 /** What Socket.IO sends to the client as `connect_error`: the code as message, and in `data`. */
 export class HandshakeRefusal extends Error {

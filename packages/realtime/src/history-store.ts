@@ -3,7 +3,7 @@ import { type RedisClient, type RedisClock, createRedisClock } from '@fastify-sc
 import { roomKey } from './keys.ts'
 import { publishScript } from './lua/publish.lua.ts'
 import { readScript } from './lua/read.lua.ts'
-import type { RoomRule } from './options.ts'
+import type { RoomRule } from './room-options.ts'
 
 /** A message of a history room: its number and the JSON of `[event, data]`. */
 export interface Entry {

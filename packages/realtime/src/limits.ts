@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
 import { limitChannel } from './channels.ts'
-import type { ResolvedLimits } from './options.ts'
+import type { ResolvedLimits } from './limit-options.ts'
 import type { AdmittedRequest } from './transport.ts'
 
 /** The part of Engine.IO's connection that is used here. */

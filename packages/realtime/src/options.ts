@@ -1,76 +1,16 @@
-import {
-  type Duration,
-  type FailOption,
-  type RedisSource,
-  type Size,
-  checkKnown,
-  parseDuration,
-  parseInteger,
-  parseSize,
-  show,
-} from '@fastify-scale/kit'
-import type { IncomingHttpHeaders } from 'node:http'
+import { type Duration, type RedisSource, checkKnown, parseDuration, parseInteger, show } from '@fastify-scale/kit'
 import type { ServerOptions } from 'socket.io'
-import { OptionError } from './errors.ts'
-import type { RealtimeSocket, RealtimeUser } from './types.ts'
-
-/** What a client showed when it connected, or when it sent a fresh token. */
-export interface Credentials {
-  /** The token of the handshake's `auth.token`, or of `Authorization: Bearer`. */
-  token: string | undefined
-  headers: IncomingHttpHeaders
-  /** The handshake's `auth` object. */
-  auth: Record<string, unknown>
-  /** The client's address, as `request.ip` gives it. */
-  address: string
-}
-
-/**
- * Says who a client is. Throw, or return null, to refuse it: an error whose code ends in `TOKEN_EXPIRED` tells the
- * client to fetch a new token; one with a `statusCode` of 500 or more to try again later; any other is `TOKEN_INVALID`.
- */
-export type Authenticate = (
-  credentials: Credentials,
-) => RealtimeUser | null | undefined | Promise<RealtimeUser | null | undefined>
-
-/** Says whether a client may join a room. */
-export type AuthorizeRoom = (context: {
-  room: string
-  /** Absent for an anonymous socket. */
-  user: RealtimeUser | undefined
-  socket: RealtimeSocket
-}) => boolean | Promise<boolean>
-
-export interface RoomOptions {
-  /** How many messages are kept, so that nobody misses one. Default 0: a plain room. */
-  history?: number
-  /** How long they are kept after the last one. Default `'2m'`. */
-  ttl?: Duration
-  /** Whether `presence()` is kept. Default true. */
-  presence?: boolean
-}
-
-export interface LimitOptions {
-  /** Largest message from a client, after which its connection is cut (close code 1009). Default `'100KB'`. */
-  maxPayload?: Size
-  /** Largest `auth` of a handshake, in its JSON form. Default `'16KB'`. */
-  maxAuth?: Size
-  /** Messages a second from one connection; a client that sends more is read more slowly, and cut past 10 s of debt. Default 50. */
-  events?: number
-  /** Rooms that a client may be in, per socket; it may join twice as many at once, and a fifth of it each second. Default 100. */
-  rooms?: number
-  /** Handshakes a second from one address (`request.ip`: mind `trustProxy`) to one process. Default 1,000. */
-  handshakes?: number
-  /** Messages that may wait for a client that reads nothing for a second; at eight times as many it is cut at once. Default 1,000. */
-  slowMessages?: number
-  /** The same in bytes. Default `'4MB'`. */
-  slowBytes?: Size
-  /** Messages for the other processes that wait while Redis is away; what is above is dropped and counted. Default 10,000. */
-  pendingPublishes?: number
-}
+import type { Authenticate } from './authentication.ts'
+import { fail, flag, text } from './check.ts'
+import { type LimitOptions, type ResolvedLimits, resolveLimits } from './limit-options.ts'
+import { checkRedis } from './redis-option.ts'
+import { type AuthorizeRoom, type RoomOptions, type RoomRule, resolveRooms } from './room-options.ts'
 
 export interface RealtimeOptions {
-  /** Where Redis is. Default: `fastify.redis` of @fastify/redis. Not needed for `adapter: 'none'` without `rooms`. */
+  /**
+   * Where Redis is. Default: `fastify.redis` of @fastify/redis. Not needed for `adapter: 'none'` without `rooms`. With
+   * `enableOfflineQueue: false` or `replyMapping: 'resp3'` it is refused.
+   */
   redis?: RedisSource
   /**
    * How broadcasts reach other processes: `'redis'` (default), `'redis-sharded'` (Redis 7 and later; advised on Redis
@@ -154,27 +94,6 @@ const OWNED: readonly OwnedOption[] = [
   'cors',
 ]
 
-/** A pattern of `rooms`, ready for use. */
-export interface RoomRule {
-  matches(room: string): boolean
-  /** 0: no history. */
-  history: number
-  /** ms */
-  ttl: number
-  presence: boolean
-}
-
-export interface ResolvedLimits {
-  maxPayload: number
-  maxAuth: number
-  events: number
-  rooms: number
-  handshakes: number
-  slowMessages: number
-  slowBytes: number
-  pendingPublishes: number
-}
-
 export interface ResolvedOptions {
   redis: RedisSource | undefined
   adapter: 'redis' | 'redis-sharded' | 'none'
@@ -228,7 +147,6 @@ const KNOWN = [
   'logSerializers',
 ]
 
-export const fail: FailOption = (message) => new OptionError(message)
 const WHERE = '@fastify-scale/realtime'
 
 /** Copies the options, fills in defaults and checks them. @throws SCALE_REALTIME_OPTION */
@@ -243,6 +161,8 @@ export function resolveOptions(options: RealtimeOptions): ResolvedOptions {
     throw fail(`option 'authenticate' must be a function or false, but is ${show(authenticate)}`)
   if (typeof authorizeRoom !== 'function')
     throw fail(`option 'authorizeRoom' must be a function, but is ${show(authorizeRoom)}`)
+  const rooms = resolveRooms(options.rooms ?? {})
+  if (adapter !== 'none' || rooms.length > 0) checkRedis(options.redis)
   const io = options.io ?? {}
   for (const key of Object.keys(io)) {
     if ((OWNED as readonly string[]).includes(key))
@@ -264,7 +184,7 @@ export function resolveOptions(options: RealtimeOptions): ResolvedOptions {
     openNamespaces: new Set(options.openNamespaces ?? []),
     origins: new Set((options.origins ?? []).map(originOf)),
     authorizeRoom,
-    rooms: resolveRooms(options.rooms ?? {}),
+    rooms,
     publishTimeout: duration('publishTimeout', options.publishTimeout ?? '5s', 100),
     tokenWarning: duration('tokenWarning', options.tokenWarning ?? '30s', 0),
     presenceTtl: duration('presenceTtl', options.presenceTtl ?? '15s', 1_000),
@@ -285,63 +205,8 @@ export function resolveOptions(options: RealtimeOptions): ResolvedOptions {
   }
 }
 
-function resolveLimits(limits: LimitOptions): ResolvedLimits {
-  const counts = {
-    events: 50,
-    rooms: 100,
-    handshakes: 1_000,
-    slowMessages: 1_000,
-    pendingPublishes: 10_000,
-  }
-  const sizes = { maxPayload: '100KB', maxAuth: '16KB', slowBytes: '4MB' }
-  checkKnown(limits, [...Object.keys(counts), ...Object.keys(sizes)], "option 'limits'", fail)
-  const resolved: Record<string, number> = {}
-  for (const name of Object.keys(counts) as (keyof typeof counts)[])
-    resolved[name] = parseInteger(limits[name] ?? counts[name], { name: `limits.${name}`, fail })
-  for (const name of Object.keys(sizes) as (keyof typeof sizes)[])
-    resolved[name] = parseSize(limits[name] ?? sizes[name], { name: `limits.${name}`, min: 64, fail })
-  return resolved as unknown as ResolvedLimits
-}
-
-function resolveRooms(rooms: Record<string, RoomOptions>): RoomRule[] {
-  return Object.entries(rooms).map(([pattern, rule]) => {
-    const name = `rooms['${pattern}']`
-    if (pattern === '') throw fail("option 'rooms' has an empty name")
-    if (typeof rule !== 'object' || rule === null)
-      throw fail(`option '${name}' must be an object, but is ${show(rule)}`)
-    checkKnown(rule, ['history', 'ttl', 'presence'], `option '${name}'`, fail)
-    return {
-      matches: roomMatcher(pattern),
-      history: parseInteger(rule.history ?? 0, { name: `${name}.history`, min: 0, max: 1_000_000, fail }),
-      ttl: parseDuration(rule.ttl ?? '2m', { name: `${name}.ttl`, min: 1_000, fail }),
-      presence: flag(`${name}.presence`, rule.presence ?? true),
-    }
-  })
-}
-
-function roomMatcher(pattern: string): (room: string) => boolean {
-  const parts = pattern.split('*')
-  if (parts.length === 1) return (room) => room === pattern
-  const [prefix = '', suffix] = parts
-  if (parts.length === 2 && suffix === '') return (room) => room.startsWith(prefix)
-  const source = parts.map((part) => part.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')).join('.*')
-  const expression = new RegExp(`^${source}$`, 's')
-  return (room) => expression.test(room)
-}
-
 function originOf(origin: string): string {
   if (typeof origin !== 'string' || !URL.canParse(origin) || new URL(origin).origin !== origin)
     throw fail(`option 'origins' must hold origins like 'https://app.example.com', but has ${show(origin)}`)
   return origin
-}
-
-function text(name: string, value: string): string {
-  if (typeof value !== 'string' || value === '' || /[{}]/.test(value))
-    throw fail(`option '${name}' must be text without braces, but is ${show(value)}`)
-  return value
-}
-
-function flag(name: string, value: boolean): boolean {
-  if (typeof value !== 'boolean') throw fail(`option '${name}' must be true or false, but is ${show(value)}`)
-  return value
 }

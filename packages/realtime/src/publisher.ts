@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { backoff, pause } from '@fastify-scale/kit'
 import { ClosedError, PublishOverflowError, PublishTimeoutError } from './errors.ts'
 import type { Known, Message, Stored } from './history-store.ts'
-import type { RoomRule } from './options.ts'
+import type { RoomRule } from './room-options.ts'
 
 interface Waiting {
   payload: string

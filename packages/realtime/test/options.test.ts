@@ -3,6 +3,7 @@ import fastify from 'fastify'
 import { describe, expect, it } from 'vitest'
 import scaleRealtime, { type RealtimeOptions } from '../src/index.ts'
 import { resolveOptions } from '../src/options.ts'
+import { Cluster, Redis } from 'ioredis'
 import { connect, onEnd, startApp } from './support.ts'
 
 describe('options', () => {
@@ -50,6 +51,39 @@ describe('options', () => {
     expect(JSON.stringify(options)).toBe(before)
     const history = (room: string): number | undefined => rooms.find((rule) => rule.matches(room))?.history
     expect(['a:b:c', 'a:b', 'a:', 'xzy', 'x.y', 'b'].map(history)).toEqual([1, 2, 2, undefined, 3, undefined])
+  })
+
+  it('refuse a Redis configuration that would break without a word, in each of its forms', async () => {
+    const lazy = { lazyConnect: true }
+    const nodes = [{ host: '127.0.0.1', port: 1 }]
+    const forms = (option: object, query: string): RealtimeOptions['redis'][] => [
+      { host: '127.0.0.1', port: 1, ...option },
+      `redis://127.0.0.1:1?${query}`,
+      new Redis('redis://127.0.0.1:1', { ...lazy, ...option }),
+      new Redis(`redis://127.0.0.1:1?${query}`, lazy),
+      new Cluster(nodes, { ...lazy, redisOptions: option }),
+    ]
+    const wrong = {
+      enableOfflineQueue: [
+        ...forms({ enableOfflineQueue: false }, 'enableOfflineQueue=false'),
+        new Cluster(nodes, { ...lazy, enableOfflineQueue: false }),
+      ],
+      replyMapping: forms({ replyMapping: 'resp3' }, 'replyMapping=resp3'),
+    }
+    for (const [named, all] of Object.entries(wrong)) {
+      for (const [i, redis] of all.entries()) {
+        const app = fastify()
+        onEnd(() => app.close())
+        await expect(app.register(scaleRealtime, { redis }), `${named}, form ${i}`).rejects.toMatchObject({
+          code: 'SCALE_REALTIME_OPTION',
+          message: expect.stringContaining(named),
+        })
+      }
+    }
+    for (const redis of forms({ enableOfflineQueue: true, replyMapping: 'legacy' }, 'enableOfflineQueue=true'))
+      expect(() => resolveOptions({ redis })).not.toThrow()
+    // Not used: not asked.
+    expect(() => resolveOptions({ adapter: 'none', redis: { enableOfflineQueue: false } })).not.toThrow()
   })
 
   it('need Redis only where it is used', async () => {

@@ -111,7 +111,7 @@ describe('with Redis away', () => {
   })
 })
 
-describe('whatever the client that was given does', () => {
+describe('whatever fastify.redis does', () => {
   const redis = useRedis()
 
   it('works with one that queues nothing, maps replies and has a prefix', async () => {
@@ -125,7 +125,12 @@ describe('whatever the client that was given does', () => {
     })
     onEnd(() => client.disconnect())
     const [one, two] = (await Promise.all(
-      [0, 1].map(() => startApp({ redis: client, rooms: { room: { history: 5 } } })),
+      [0, 1].map(() =>
+        startApp(
+          { rooms: { room: { history: 5 } } },
+          { before: (app) => app.decorate('redis' as never, client as never) },
+        ),
+      ),
     )) as [Awaited<ReturnType<typeof startApp>>, Awaited<ReturnType<typeof startApp>>]
     const there = await connect(two.url)
     const got = collect<number>(there, 'n')
