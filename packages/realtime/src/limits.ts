@@ -9,7 +9,16 @@ export interface Connection {
   readonly readyState: string
   readonly request: AdmittedRequest
   readonly writeBuffer: readonly unknown[]
-  readonly transport: { readonly socket: { pause(): void; resume(): void; terminate(): void; _socket?: Duplex } }
+  readonly transport: {
+    readonly socket: {
+      pause(): void
+      resume(): void
+      terminate(): void
+      ping(): void
+      once(event: 'pong', listener: () => void): void
+      readonly _socket?: Duplex
+    }
+  }
   on(event: 'packet' | 'packetCreate', listener: (packet: { type: string; data?: string | Buffer }) => void): void
   on(event: 'close', listener: () => void): void
   close(discard?: boolean): void

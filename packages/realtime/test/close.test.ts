@@ -100,6 +100,26 @@ describe('closing', () => {
     )
   })
 
+  it('finds dead peers while it still spreads the others, so that they add no time', async () => {
+    const { app, url } = await startApp({ adapter: 'none', drain: { rate: 10, stragglers: '200ms' } })
+    const dead = new WebSocket(`${url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket`)
+    onEnd(() => dead.terminate())
+    await new Promise((resolve) => dead.once('open', resolve))
+    await waitFor(() => app.realtime.stats().connections === 1)
+    const gone = new Promise<number>((resolve) =>
+      Object.values((app.io.engine as never as { clients: Record<string, NodeJS.EventEmitter> }).clients)[0]?.once(
+        'close',
+        () => resolve(app.realtime.stats().connections),
+      ),
+    )
+    dead.pause()
+    const others = await Promise.all(Array.from({ length: 30 }, () => connect(url)))
+    const drained = app.realtime.drain(20_000)
+    expect(await gone).toBeGreaterThan(5)
+    await drained
+    expect(others.some(({ connected }) => connected)).toBe(false)
+  })
+
   it('leaves no timer, socket or listener in the process, with Redis away too', async () => {
     const before = process.getActiveResourcesInfo().filter((name) => !name.startsWith('Pipe')).length
     for (const url of [redis.url, 'redis://127.0.0.1:1']) {
