@@ -55,21 +55,13 @@ const thumbnails: FastifyPluginAsyncTypebox = async (app) => {
 
 /** Puts the thumbnail where all can read it, and its URL into the row; neither is ever there without the other. */
 async function store(app: FastifyInstance, id: string, bytes: Buffer, signal: AbortSignal): Promise<Photo | undefined> {
-  const upload = await app.storage.createDirectUpload({
+  let changed: Photo | undefined
+  const { url } = await app.storage.put(bytes, {
     prefix: 'thumbnails',
     visibility: 'public',
     contentType: WEBP,
-    maxBytes: bytes.length,
-  })
-  const form = new FormData()
-  for (const [name, value] of Object.entries(upload.fields)) form.set(name, value)
-  form.set('file', new Blob([new Uint8Array(bytes)], { type: WEBP }))
-  const stored = await fetch(upload.url, { method: 'POST', body: form, signal })
-  if (!stored.ok) throw new Error(`S3 answered ${stored.status} to the thumbnail of photo ${id}`)
-  let changed: Photo | undefined
-  const { url } = await app.storage.completeDirectUpload(upload.key, {
-    allowedTypes: [WEBP],
-    persist: async ({ url }: { url: string }) => {
+    signal,
+    persist: async ({ url }) => {
       changed = await setThumbnail(app.db, id, url)
     },
   })

@@ -42,6 +42,9 @@ export const ClosingError: ScaleErrorConstructor = createScaleError('SCALE_STORA
 /** Something else has read the body before `upload()` could. */
 export const BodyConsumedError: ScaleErrorConstructor = createScaleError('SCALE_STORAGE_BODY_CONSUMED')
 
+/** The stream given to `put()` stalled for `idleTimeout`, was closed before its end, or was read before. */
+export const SourceIncompleteError: ScaleErrorConstructor = createScaleError('SCALE_STORAGE_SOURCE_INCOMPLETE')
+
 /** A URL or key that this storage did not make. */
 export const ForeignUrlError: ScaleErrorConstructor = createScaleError('SCALE_STORAGE_FOREIGN_URL', '%s', 400)
 

@@ -1,6 +1,7 @@
 export { default, default as scaleStorage, type ScaleStorage, type StorageRequest } from './plugin.ts'
 export type { ScaleStorageOptions } from './options.ts'
 export type { UploadDefaults, UploadManyOptions, UploadOptions } from './upload-options.ts'
+export type { PutBody, PutOptions } from './put.ts'
 export type { StoredFile, UploadProgress, Visibility } from './upload.ts'
 export type { SignedUrlOptions } from './signed-url.ts'
 export type { S3Credentials } from './client.ts'

@@ -22,6 +22,8 @@ export interface PatienceOptions {
   minRate: number
   /** Aborts all waits, with its reason. */
   signal: AbortSignal
+  /** What is thrown when it is over. Default: SCALE_STORAGE_CLIENT_TIMEOUT. */
+  late?: () => Error
   now?: () => number
 }
 
@@ -34,7 +36,13 @@ export interface PatienceOptions {
  * and then. It is never late: debt grows no faster than time passes.
  */
 export function createPatience(options: PatienceOptions): Patience {
-  const { idleTimeout, minRate, signal, now = () => performance.now() } = options
+  const {
+    idleTimeout,
+    minRate,
+    signal,
+    late = () => new ClientTimeoutError('the upload stalled: too little arrived in time'),
+    now = () => performance.now(),
+  } = options
   let debt = 0
   let since = 0
   let fail: ((error: Error) => void) | undefined
@@ -44,7 +52,7 @@ export function createPatience(options: PatienceOptions): Patience {
     timer = undefined
     if (!fail) return
     const left = idleTimeout - debt - (now() - since)
-    if (left <= 0) fail(new ClientTimeoutError('the upload stalled: too little arrived in time'))
+    if (left <= 0) fail(late())
     else timer = setTimeout(look, Math.ceil(left))
   }
   const onAbort = (): void => fail?.(signal.reason as Error)

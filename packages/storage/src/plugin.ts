@@ -16,6 +16,7 @@ import {
 import { completePending, type CompletedFile, type DirectUpload, signDirectUpload } from './direct-upload.ts'
 import { createRequestDrains } from './drain-request.ts'
 import { type ScaleStorageOptions, resolveOptions } from './options.ts'
+import type { PutBody, PutOptions } from './put.ts'
 import type { UploadRequest } from './request.ts'
 import type { SignedUrlOptions } from './signed-url.ts'
 import { createStorage } from './storage.ts'
@@ -42,6 +43,16 @@ export interface ScaleStorage {
   upload(request: StorageRequest, options?: UploadOptions): Promise<StoredFile>
   /** Stores all files of a form, up to `maxFiles`: all of them or none. */
   upload(request: StorageRequest, options: UploadManyOptions): Promise<StoredFile[]>
+  /**
+   * Stores what the service itself has made (a thumbnail, a report), with the promises of `upload()`: the type is told from
+   * the content, the size is limited, what `persist` does not save is removed, and no failure leaves anything in S3.
+   * A stream is read at the pace of S3 and destroyed on failure.
+   *
+   * @throws 413 `SCALE_STORAGE_TOO_LARGE`; 415 `_TYPE_NOT_ALLOWED`; 503 `_BUSY`, `_UNAVAILABLE`, `_CLOSING`;
+   * `_SOURCE_INCOMPLETE` for a stream that stalls or is closed too early; a stream's own error, the reason of `signal`, and
+   * what `persist` throws
+   */
+  put(body: PutBody, options?: PutOptions): Promise<StoredFile>
   /** The public URL of a key. */
   url(key: string): string
   /**
@@ -132,6 +143,7 @@ async function scaleStorage(fastify: FastifyInstance, options: ScaleStorageOptio
 
   const storage: ScaleStorage = {
     upload,
+    put: (body, options = {}) => engine.put(body, options),
     url: (key) => engine.urls.url(key),
     delete: (urlOrKey) => engine.delete(urlOrKey),
     signedUrl: (urlOrKey, signOptions) => engine.signedUrl(urlOrKey, signOptions),

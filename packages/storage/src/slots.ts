@@ -7,19 +7,20 @@ export interface Slots {
   readonly waiting: number
   /**
    * Takes a slot, waiting for one at most the time allowed; the function that is returned gives it back, once.
+   * @param maxWait ms, where not that of all
    * @throws SCALE_STORAGE_BUSY (503, Retry-After) when none came free; the signal's reason when it aborts
    */
-  take(signal: AbortSignal): Promise<() => void>
+  take(signal: AbortSignal, maxWait?: number): Promise<() => void>
 }
 
 /**
  * Bounds how many uploads a process takes at once, and with it its memory.
  *
  * @param max how many there are
- * @param maxWait how long an upload may wait for one, in ms; 0 refuses at once
+ * @param usualWait how long an upload may wait for one, in ms; 0 refuses at once
  * @param onRefused called for each refusal
  */
-export function createSlots(max: number, maxWait: number, onRefused?: (active: number) => void): Slots {
+export function createSlots(max: number, usualWait: number, onRefused?: (active: number) => void): Slots {
   let active = 0
   const queue = new Set<() => void>()
 
@@ -48,7 +49,7 @@ export function createSlots(max: number, maxWait: number, onRefused?: (active: n
     get waiting() {
       return queue.size
     },
-    async take(signal) {
+    async take(signal, maxWait = usualWait) {
       signal.throwIfAborted()
       if (active < max) {
         active++

@@ -1,18 +1,20 @@
 import { randomBytes } from 'node:crypto'
 import { DeleteObjectCommand } from '@aws-sdk/client-s3'
 import { createBufferPool } from './buffers.ts'
-import { uploadFailed, uploadRefused, uploadStored } from './channels.ts'
+import { uploadRefused } from './channels.ts'
 import { type Cleanup, createCleanup } from './cleanup.ts'
 import { type Clients, createClients } from './client.ts'
-import { ClientAbortedError, ClosingError, withRetryAfter } from './errors.ts'
+import { ClientAbortedError, SourceIncompleteError } from './errors.ts'
 import type { ResolvedOptions } from './options.ts'
 import { createPatience } from './patience.ts'
+import { type PutBody, type PutOptions, putSource, resolvePut } from './put.ts'
 import { checkBucket } from './readiness.ts'
 import { type UploadRequest, sourceOf } from './request.ts'
+import { createRuns } from './runs.ts'
 import { type S3Call, S3Error, createS3Call, unavailable } from './s3-call.ts'
 import { type SignedUrlOptions, signedGet } from './signed-url.ts'
 import { type Slots, createSlots } from './slots.ts'
-import { type StoredFile, type UploadDeps, uploadAll } from './upload.ts'
+import type { StoredFile, UploadDeps } from './upload.ts'
 import { type ResolvedDefaults, type UploadManyOptions, type UploadOptions, resolveCall } from './upload-options.ts'
 import { type Urls, createUrls } from './urls.ts'
 
@@ -38,6 +40,7 @@ export interface StorageEngine {
     defaults: ResolvedDefaults,
     log: StorageLog,
   ): Promise<StoredFile[]>
+  put(body: PutBody, options: PutOptions): Promise<StoredFile>
   delete(urlOrKey: string): Promise<void>
   signedUrl(urlOrKey: string, options?: SignedUrlOptions): Promise<string>
   check(): Promise<void>
@@ -50,9 +53,6 @@ export interface StorageEngine {
   drain(context: { budget: number; signal: AbortSignal }): Promise<void>
   destroy(): void
 }
-
-/** What part of the time for draining uploads may take; the rest is for removing what those left that were ended. */
-const UPLOADS_SHARE = 0.7
 
 export function createStorage(options: ResolvedOptions, log: StorageLog): StorageEngine {
   const { bucket, requestTimeout, connectionTimeout, maxAttempts, maxConcurrentUploads, queueSize } = options
@@ -90,9 +90,7 @@ export function createStorage(options: ResolvedOptions, log: StorageLog): Storag
     now: Date.now,
     random: () => randomBytes(16),
   }
-  /** The ends of all uploads that run, and their stops. */
-  const running = new Map<Promise<unknown>, AbortController>()
-  let closing = false
+  const runs = createRuns({ slots, pool, deps, onS3Error: (error, to) => translate(error, 'upload', to) })
 
   async function runUpload(
     request: UploadRequest,
@@ -102,45 +100,59 @@ export function createStorage(options: ResolvedOptions, log: StorageLog): Storag
     stop: AbortController,
   ): Promise<StoredFile[]> {
     const { plan, idleTimeout, minRate } = resolveCall(callOptions, defaults, options.partSize)
-    const start = performance.now()
     const onClose = (): void => {
       if (!request.raw.complete) stop.abort(new ClientAbortedError('the client went away before the upload was whole'))
     }
     request.raw.once('close', onClose)
     const patience = createPatience({ idleTimeout, minRate, signal: stop.signal })
-    let release: (() => void) | undefined
-    const freeSlot = (): void => {
-      release?.()
-      release = undefined
-      if (slots.active === 0) pool.trim()
-    }
     try {
-      if (closing) throw withRetryAfter(new ClosingError('the server is closing, try again'), 1)
       if (request.raw.destroyed) onClose()
-      release = await slots.take(stop.signal)
-      const source = sourceOf(request, { ...plan, part: callOptions.part }, patience)
-      const files = await uploadAll(
-        deps,
-        plan,
-        source,
-        stop,
-        async (stored, fields) => {
-          if (callOptions.maxFiles === undefined) await callOptions.persist?.(stored[0] as StoredFile, fields)
-          else await callOptions.persist?.(stored, fields)
+      return await runs.store(
+        {
+          plan,
+          patience,
+          source: () => sourceOf(request, { ...plan, part: callOptions.part }, patience),
+          async persist(stored, fields) {
+            if (callOptions.maxFiles === undefined) await callOptions.persist?.(stored[0] as StoredFile, fields)
+            else await callOptions.persist?.(stored, fields)
+          },
+          to: uploadLog,
         },
-        freeSlot,
+        stop,
       )
-      for (const { key, size, contentType } of files)
-        uploadStored.publish(() => ({ key, size, contentType, ms: performance.now() - start }))
-      return files
-    } catch (error) {
-      const code = (error as { code?: unknown } | null)?.code
-      uploadFailed.publish(() => ({ code: String(code), ms: performance.now() - start }))
-      throw error instanceof S3Error ? translate(error, 'upload', uploadLog) : error
     } finally {
-      freeSlot()
-      patience.stop()
       request.raw.off('close', onClose)
+    }
+  }
+
+  async function runPut(body: PutBody, putOptions: PutOptions, stop: AbortController): Promise<StoredFile[]> {
+    const source = putSource(body, putOptions.contentType)
+    const { signal, persist } = putOptions
+    const onAbort = (): void => stop.abort(signal?.reason)
+    try {
+      const { plan, idleTimeout, slotTimeout } = resolvePut(putOptions, options.defaults, options.partSize)
+      signal?.addEventListener('abort', onAbort, { once: true })
+      if (signal?.aborted) onAbort()
+      const patience = createPatience({
+        idleTimeout,
+        minRate: 0,
+        signal: stop.signal,
+        late: () => new SourceIncompleteError('the stream given to put() stalled'),
+      })
+      return await runs.store(
+        {
+          plan,
+          slotWait: slotTimeout,
+          patience,
+          source: () => source.read(patience),
+          persist: (stored) => persist?.(stored[0] as StoredFile),
+          to: log,
+        },
+        stop,
+      )
+    } finally {
+      if (signal instanceof AbortSignal) signal.removeEventListener('abort', onAbort)
+      source.destroy()
     }
   }
 
@@ -167,18 +179,13 @@ export function createStorage(options: ResolvedOptions, log: StorageLog): Storag
     deps,
     forCaller,
     get active() {
-      return running.size
+      return runs.active
     },
-    upload(request, callOptions, defaults, uploadLog) {
-      const stop = new AbortController()
-      const work = runUpload(request, callOptions, defaults, uploadLog, stop)
-      const tracked = work.then(
-        () => {},
-        () => {},
-      )
-      running.set(tracked, stop)
-      void tracked.then(() => running.delete(tracked))
-      return work
+    upload: (request, callOptions, defaults, uploadLog) =>
+      runs.track((stop) => runUpload(request, callOptions, defaults, uploadLog, stop)),
+    async put(body, putOptions) {
+      const [file] = await runs.track((stop) => runPut(body, putOptions, stop))
+      return file as StoredFile
     },
     async delete(urlOrKey) {
       const key = urls.keyOf(urlOrKey)
@@ -189,23 +196,12 @@ export function createStorage(options: ResolvedOptions, log: StorageLog): Storag
       return forCaller('signing a URL', () => signedGet(presign, bucket, key, signOptions))
     },
     check: () => checkBucket(s3, call, bucket, options.endpoint ?? `AWS ${options.region}`),
-    async drain({ budget, signal }) {
-      const endUploads = (): void => {
-        closing = true
-        for (const stop of running.values())
-          stop.abort(withRetryAfter(new ClosingError('the server is closing, try again'), 1))
-      }
-      const timer = setTimeout(endUploads, budget * UPLOADS_SHARE)
-      const aborted = new Promise<void>((resolve) => {
-        if (signal.aborted) resolve()
-        signal.addEventListener('abort', () => resolve(), { once: true })
-      })
-      while (running.size > 0 && !signal.aborted) await Promise.race([Promise.all(running.keys()), aborted])
-      clearTimeout(timer)
-      await cleanup.close(signal)
+    async drain(context) {
+      await runs.drain(context)
+      await cleanup.close(context.signal)
     },
     destroy() {
-      closing = true
+      runs.close()
       clients.destroy()
     },
   }

@@ -1,3 +1,4 @@
+import { PassThrough, Readable } from 'node:stream'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { assertType, expectTypeOf, test } from 'vitest'
 import scaleStorage, { type CompletedFile, type ScaleStorage, type StoredFile } from '../src/index.ts'
@@ -29,6 +30,29 @@ test('any request, whatever its type parameters', () => {
 
 test('a part taken from the form', () => {
   app.post('/', async (request) => app.storage.upload(request, { part: await request.file() }))
+})
+
+test('what the service makes itself', async () => {
+  async function* bytes(): AsyncGenerator<Uint8Array> {
+    yield new Uint8Array(1)
+  }
+  for (const body of [
+    Buffer.alloc(1),
+    new Uint8Array(1),
+    new PassThrough(),
+    Readable.toWeb(new PassThrough()),
+    bytes(),
+  ]) {
+    const file = await app.storage.put(body, {
+      contentType: 'image/webp',
+      persist: (stored) => expectTypeOf(stored).toEqualTypeOf<StoredFile>(),
+    })
+    expectTypeOf(file).toEqualTypeOf<StoredFile>()
+  }
+  // @ts-expect-error: text is no bytes
+  void app.storage.put('text')
+  // @ts-expect-error: one file
+  void app.storage.put(Buffer.alloc(1), { maxFiles: 2 })
 })
 
 test('options and route config are checked', () => {
