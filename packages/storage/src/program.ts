@@ -4,7 +4,7 @@ import { type CliCommand, CliError, type CliProgram } from '@fastify-scale/kit'
 import { publish } from './assets/publish.ts'
 import { createClients } from './client.ts'
 import { applyCors } from './cors.ts'
-import { applyLifecycle } from './lifecycle.ts'
+import { LIFECYCLE_RULES, applyLifecycle } from './lifecycle.ts'
 import { applyPublicRead } from './policy.ts'
 import { checkBucket } from './readiness.ts'
 import { S3Error, createS3Call } from './s3-call.ts'
@@ -52,6 +52,9 @@ export function storageProgram(env: NodeJS.ProcessEnv, print: (line: string) => 
         run: ({ values }) =>
           withBucket(env, values, async ({ s3, call, bucket }) => {
             const rules = await applyLifecycle(s3, call, bucket)
+            const missing = LIFECYCLE_RULES.filter(({ ID = '' }) => !rules.includes(ID)).map(({ ID }) => ID)
+            if (missing.length > 0)
+              throw new CliError(`bucket '${bucket}' took the lifecycle rules and has not kept ${missing.join(', ')}`)
             print(`bucket '${bucket}' has the lifecycle rules ${rules.join(', ')}`)
           }),
       },

@@ -54,6 +54,9 @@ export async function publish(
 
   const names = await filesOf(dir)
   if (names.length === 0) throw new StorageOptionError(`there is nothing to publish in ${dir}`)
+  /** Ends the other files when one has failed. */
+  const stop = new AbortController()
+  const { signal } = stop
   const result: PublishResult = { manifest: { version: 1, assets: {} }, uploaded: 0, unchanged: 0 }
   const keyOf = new Map<string, string>()
 
@@ -79,19 +82,21 @@ export async function publish(
       result.unchanged++
       return
     }
-    await deps.call((o) =>
-      deps.s3.send(
-        new PutObjectCommand({
-          Bucket: deps.bucket,
-          Key: key,
-          Body: body,
-          ContentType: type,
-          ContentEncoding: encoding,
-          CacheControl: IMMUTABLE,
-          ...(deps.acl && { ACL: 'public-read' }),
-        }),
-        o,
-      ),
+    await deps.call(
+      (o) =>
+        deps.s3.send(
+          new PutObjectCommand({
+            Bucket: deps.bucket,
+            Key: key,
+            Body: body,
+            ContentType: type,
+            ContentEncoding: encoding,
+            CacheControl: IMMUTABLE,
+            ...(deps.acl && { ACL: 'public-read' }),
+          }),
+          o,
+        ),
+      signal,
     )
     result.uploaded++
     onFile?.(name, key)
@@ -99,7 +104,10 @@ export async function publish(
 
   async function isThere(key: string, size: number): Promise<boolean> {
     try {
-      const head = await deps.call((o) => deps.s3.send(new HeadObjectCommand({ Bucket: deps.bucket, Key: key }), o))
+      const head = await deps.call(
+        (o) => deps.s3.send(new HeadObjectCommand({ Bucket: deps.bucket, Key: key }), o),
+        signal,
+      )
       return head.ContentLength === size
     } catch (error) {
       if (error instanceof S3Error && error.missing) return false
@@ -112,7 +120,12 @@ export async function publish(
   const plain = names.filter((name) => !isCss(name)).values()
   await Promise.all(
     Array.from({ length: AT_ONCE }, async () => {
-      for (const name of plain) await publishOne(name, await readFile(join(dir, name)))
+      try {
+        for (const name of plain) await publishOne(name, await readFile(join(dir, name)))
+      } catch (error) {
+        stop.abort(error)
+        throw error
+      }
     }),
   )
   const sheets = new Map<string, string>()
@@ -130,6 +143,9 @@ export async function publish(
   }
   for (const [name, css] of sheets) await publishSheet(name, css)
 
+  // In the order of the names: the same files make the same manifest.
+  const { assets } = result.manifest
+  result.manifest.assets = Object.fromEntries(names.map((name) => [name, assets[name] as Manifest['assets'][string]]))
   const body = JSON.stringify(result.manifest, null, 2)
   for (const key of release === undefined ? [manifestKey(prefix)] : [manifestKey(prefix, release), manifestKey(prefix)])
     await deps.call((o) =>
