@@ -6,7 +6,7 @@ export interface Meter {
   readonly bytes: number
   /** Counts and hashes; throws SCALE_STORAGE_TOO_LARGE as soon as the limit is passed. */
   add(chunk: Uint8Array): void
-  /** The SHA-256 of everything seen, in hexadecimal. Call it once, at the end. */
+  /** The SHA-256 of everything seen so far, in hexadecimal. */
   sha256(): string
 }
 
@@ -23,7 +23,7 @@ export function createMeter(maxBytes: number): Meter {
       if (bytes > maxBytes) throw tooLarge(maxBytes)
       hash.update(chunk)
     },
-    sha256: () => hash.digest('hex'),
+    sha256: () => hash.copy().digest('hex'),
   }
 }
 

@@ -1,3 +1,4 @@
+import { type Hash, createHash } from 'node:crypto'
 import {
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
@@ -26,6 +27,8 @@ export interface PutDeps {
   s3: S3Client
   call: S3Call
   pool: BufferPool
+  /** Sign what is sent, too. Over TLS that is not needed. */
+  signPayload: boolean
   /** How many part buffers one upload may hold, in filling and in flight; twice as many while others need few. */
   queueSize: number
 }
@@ -44,51 +47,53 @@ export interface PutTrace {
  * once, into part buffers that are used again, and no more than there are of them: while all are in flight the body is not
  * read, and TCP holds the client back.
  *
+ * Left to itself the SDK reads each part once more, and all at once, to sign it: here that is done, where it is needed, while
+ * the bytes are in the processor's cache.
+ *
+ * @param sha256 the SHA-256 of all that `next` has given so far, in hexadecimal
+ *
  * `stop` ends it: its own failure aborts it too, so that whoever waits for the client or for S3 wakes at once.
  */
 export async function putParts(
   deps: PutDeps,
   params: ObjectParams,
   next: NextChunk,
+  sha256: () => string,
   trace: PutTrace,
   stop: AbortController,
 ): Promise<{ etag: string }> {
-  const { s3, call, pool } = deps
+  const { s3, call, pool, signPayload } = deps
   const { signal } = stop
   const inFlight = new Set<Promise<void>>()
   const etags: string[] = []
   let rest: Buffer | null = null
 
   /** Fills the buffer; returns how many bytes. Less than its size only at the end of the body. */
-  async function fill(buffer: Buffer): Promise<number> {
+  async function fill(buffer: Buffer, hash?: Hash): Promise<number> {
     let filled = 0
     while (filled < buffer.length) {
       rest ??= await next()
       if (rest === null) break
       const copied = rest.copy(buffer, filled)
       filled += copied
+      hash?.update(copied < rest.length ? rest.subarray(0, copied) : rest)
       rest = copied < rest.length ? rest.subarray(copied) : null
     }
     return filled
   }
 
-  function send(uploadId: string, partNumber: number, buffer: Buffer, length: number): void {
+  function send(uploadId: string, partNumber: number, buffer: Buffer, length: number, hash?: Hash): void {
     filling = false
-    const sending: Promise<void> = call(
-      (options) =>
-        s3.send(
-          new UploadPartCommand({
-            Bucket: params.Bucket,
-            Key: params.Key,
-            UploadId: uploadId,
-            PartNumber: partNumber,
-            Body: buffer.subarray(0, length),
-            ContentLength: length,
-          }),
-          options,
-        ),
-      signal,
-    ).then(
+    const part = new UploadPartCommand({
+      Bucket: params.Bucket,
+      Key: params.Key,
+      UploadId: uploadId,
+      PartNumber: partNumber,
+      Body: buffer.subarray(0, length),
+      ContentLength: length,
+    })
+    part.middlewareStack.add(payloadHash(hash?.digest('hex')), BUILD)
+    const sending: Promise<void> = call((options) => s3.send(part, options), signal).then(
       ({ ETag }) => {
         etags[partNumber - 1] = ETag ?? ''
         pool.give(buffer)
@@ -101,6 +106,8 @@ export async function putParts(
     const tracked = sending.finally(() => inFlight.delete(tracked))
     inFlight.add(tracked)
   }
+
+  const newHash = (): Hash | undefined => (signPayload ? createHash('sha256') : undefined)
 
   /** Held by nothing in flight. */
   let filling = false
@@ -117,11 +124,9 @@ export async function putParts(
     signal.throwIfAborted()
     trace.touched = true
     if (more === null) {
-      const { ETag } = await call(
-        (options) =>
-          s3.send(new PutObjectCommand({ ...params, Body: first.subarray(0, length), ContentLength: length }), options),
-        signal,
-      )
+      const whole = new PutObjectCommand({ ...params, Body: first.subarray(0, length), ContentLength: length })
+      whole.middlewareStack.add(payloadHash(signPayload ? sha256() : undefined), BUILD)
+      const { ETag } = await call((options) => s3.send(whole, options), signal)
       filling = false
       pool.give(first)
       return { etag: ETag ?? '' }
@@ -132,12 +137,14 @@ export async function putParts(
     trace.uploadId = uploadId
     trace.begunAgain = (begun.$metadata.attempts ?? 1) > 1
     let partNumber = 1
-    send(uploadId, partNumber, first, length)
+    send(uploadId, partNumber, first, length, newHash()?.update(first))
     while ((rest ??= await next()) !== null) {
       while (inFlight.size >= deps.queueSize * (pool.roomy ? 2 : 1)) await Promise.race(inFlight)
       signal.throwIfAborted()
       const buffer = await take()
-      send(uploadId, ++partNumber, buffer, await fill(buffer))
+      const hash = newHash()
+      const filled = await fill(buffer, hash)
+      send(uploadId, ++partNumber, buffer, filled, hash)
     }
     await Promise.all(inFlight)
     signal.throwIfAborted()
@@ -163,6 +170,17 @@ export async function putParts(
     throw signal.reason
   }
 }
+
+/** Middleware that tells the SDK the SHA-256 of the body, or that it is not signed, as AWS' own tools do over TLS. */
+function payloadHash(sha256 = 'UNSIGNED-PAYLOAD') {
+  return <Args extends { request: unknown }, Result>(next: (args: Args) => Result) =>
+    (args: Args): Result => {
+      const { headers } = args.request as { headers: Record<string, string> }
+      headers['x-amz-content-sha256'] = sha256
+      return next(args)
+    }
+}
+const BUILD = { step: 'build', name: 'payloadHash' } as const
 
 /** Ceph answers a completion before it knows the ETag, and leaves it empty. */
 export async function completedEtag(

@@ -84,6 +84,8 @@ export function createStorage(options: ResolvedOptions, log: StorageLog): Storag
     urls,
     pool,
     queueSize,
+    // Over TLS nobody can change it on its way.
+    signPayload: options.endpoint?.startsWith('http:') ?? false,
     requestTimeout,
     cleanup,
     acl: options.acl,

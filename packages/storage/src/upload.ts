@@ -59,6 +59,7 @@ export interface UploadDeps {
   urls: Urls
   pool: BufferPool
   queueSize: number
+  signPayload: boolean
   /** ms. */
   requestTimeout: number
   cleanup: Cleanup
@@ -149,7 +150,7 @@ async function storeFile(
     const { etag } =
       reader.flow && length !== undefined && length <= MAX_PUT_BYTES && length > 0
         ? await putStream(deps, params, { first: chunks, flow: reader.flow, length, see }, trace, stop)
-        : await putParts(deps, params, metered, trace, stop)
+        : await putParts(deps, params, metered, meter.sha256, trace, stop)
     if (trace.begunAgain) await deps.cleanup.discard({ key, uncertain: true, keepObject: true })
     return {
       url: deps.urls.url(key),

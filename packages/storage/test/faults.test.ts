@@ -153,6 +153,12 @@ describe('S3', () => {
   const BUSY = Buffer.from(
     'HTTP/1.1 503 Slow Down\r\nContent-Type: application/xml\r\nContent-Length: 48\r\n\r\n<Error><Code>SlowDown</Code><A>aaaaa</A></Error>',
   )
+  /** One bit is another. */
+  const changed = (chunk: Buffer): Buffer => {
+    const copy = Buffer.from(chunk)
+    if (!/^[A-Z]+ \//.test(chunk.subarray(0, 20).toString('latin1'))) copy[copy.length >> 1]! ^= 1
+    return copy
+  }
   test.each<[string, number, Intercept]>([
     ['hangs on a small object', 1, on(PUT, 'request', () => 'hang')],
     ['stores a small object and does not say so', 1, on(PUT, 'response', () => 'hang')],
@@ -166,6 +172,8 @@ describe('S3', () => {
     ['resets on the completion', 12, on(COMPLETE, 'response', () => 'cut')],
     ['answers 503 to parts', 12, on(PART, 'response', () => BUSY)],
     ['answers 503 to the completion', 12, on(COMPLETE, 'response', () => BUSY)],
+    ['gets a small object that was changed on its way', 1, on(PUT, 'request', changed)],
+    ['gets a part that was changed on its way', 12, on(PART, 'request', changed)],
   ])('%s: 503 in bounded time', async (_what, megabytes, intercept) => {
     const { app, url, proxy } = await start(SHORT)
     proxy.intercept = intercept
