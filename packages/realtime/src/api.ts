@@ -3,7 +3,7 @@ import { publishChannel } from './channels.ts'
 import { RoomOptionError, UnavailableError } from './errors.ts'
 import type { ConfiguredRooms } from './history-setup.ts'
 import type { Known } from './history-store.ts'
-import { checkTarget, encodePayload } from './message.ts'
+import { askTraceparent, checkTarget, encodePayload } from './message.ts'
 import type { RoomRule } from './room-options.ts'
 import type { JoinReply } from './protocol.ts'
 import type { PublishOptions, PublishResult, Realtime, RealtimeStats } from './realtime.ts'
@@ -20,6 +20,8 @@ export interface ApiOptions {
   adapter: RedisAdapter | undefined
   configured: ConfiguredRooms | undefined
   sessions: Sessions
+  /** The option. */
+  traceparent: (() => string | undefined) | undefined
   ruleOf: (room: string) => RoomRule | undefined
   join: (socket: RawSocket, room: string, position: Known | undefined) => Promise<JoinReply>
   gapListeners: Set<(ms: number) => void>
@@ -32,7 +34,7 @@ const DISCONNECT = 'realtime:disconnect'
 
 /** What `app.realtime` is. */
 export function createApi(options: ApiOptions): Realtime {
-  const { io, adapter, configured, sessions, ruleOf, join, gapListeners, drain, state } = options
+  const { io, adapter, configured, sessions, traceparent, ruleOf, join, gapListeners, drain, state } = options
   io.on(DISCONNECT as never, ((target: DisconnectTarget) => sessions.disconnect(target)) as never)
   return {
     publish: (async (room: string, event: string, data: unknown, { id }: PublishOptions = {}) => {
@@ -41,7 +43,15 @@ export function createApi(options: ApiOptions): Realtime {
       const rule = ruleOf(room)
       let result: PublishResult = { room, seq: null, epoch: null, duplicate: false }
       if (configured && rule && rule.history > 0)
-        result = { room, ...(await configured.publisher.publish(room, rule, encodePayload(event, data), id)) }
+        result = {
+          room,
+          ...(await configured.publisher.publish(
+            room,
+            rule,
+            encodePayload(event, data, askTraceparent(traceparent)),
+            id,
+          )),
+        }
       else (io.to(room) as unknown as Emitter).emit(event, data)
       publishChannel.publish(() => ({ room, event, seq: result.seq, ms: performance.now() - begun }))
       return result

@@ -4,6 +4,7 @@ import { UnavailableError } from './errors.ts'
 import { FollowedRoom } from './gap.ts'
 import { type Entry, type HistoryStore, type Known, parseLive } from './history-store.ts'
 import type { RoomRule } from './room-options.ts'
+import { decodePayload } from './message.ts'
 import { type JoinReply, type Position, PROTOCOL_VERSION, RESYNC } from './protocol.ts'
 import type { RawSocket } from './sessions.ts'
 import type { Subscriber } from './subscriber.ts'
@@ -182,8 +183,8 @@ export class HistoryRooms {
     const room = new FollowedRoom({
       read: (after, known) => store.read(name, rule, after, known),
       deliver: (epoch, { seq, payload }) => {
-        const args = parsePayload(payload)
-        if (args) emit(name, args[0], args[1], { $rt: PROTOCOL_VERSION, room: name, epoch, seq } satisfies Position)
+        const message = decodePayload(payload)
+        if (message) emit(name, message.event, message.data, positionOf(name, epoch, seq, message.traceparent))
       },
       resync: (epoch, seq, reason) => {
         resyncChannel.publish(() => ({ room: name, reason, sockets: members(name) }))
@@ -247,16 +248,12 @@ export class HistoryRooms {
 }
 
 function send(socket: RawSocket, room: string, epoch: string, { seq, payload }: Entry): void {
-  const args = parsePayload(payload)
-  if (args) socket.emit(args[0], args[1], { $rt: PROTOCOL_VERSION, room, epoch, seq } satisfies Position)
+  const message = decodePayload(payload)
+  if (message) socket.emit(message.event, message.data, positionOf(room, epoch, seq, message.traceparent))
 }
 
-/** `[event, data]` as it was published. */
-function parsePayload(payload: string): [event: string, data: unknown] | undefined {
-  try {
-    const parsed: unknown = JSON.parse(payload)
-    return Array.isArray(parsed) && typeof parsed[0] === 'string' ? [parsed[0], parsed[1]] : undefined
-  } catch {
-    return undefined
-  }
+function positionOf(room: string, epoch: string, seq: number, traceparent: string | undefined): Position {
+  const position: Position = { $rt: PROTOCOL_VERSION, room, epoch, seq }
+  if (traceparent !== undefined) position.traceparent = traceparent
+  return position
 }

@@ -14,21 +14,48 @@ export function checkTarget(room: unknown, event: unknown): void {
 }
 
 /**
- * The form in which a message is kept: the JSON of `[event, data]`.
+ * The form in which a message is kept: the JSON of `[event, data]`, or `[event, data, traceparent]`.
  *
  * @throws SCALE_REALTIME_PUBLISH_INVALID data that JSON can't hold: binary, circular, BigInt
  */
-export function encodePayload(event: string, data: unknown): string {
+export function encodePayload(event: string, data: unknown, traceparent?: string): string {
   if (hasBinary(data, 0))
     throw new PublishInvalidError(
       `event '${event}' has binary data, which a room's history can't keep: send its URL, or use a plain room`,
     )
   try {
-    return JSON.stringify([event, data])
+    return JSON.stringify(traceparent === undefined ? [event, data] : [event, data, traceparent])
   } catch (error) {
     throw new PublishInvalidError(`the data of event '${event}' can't be sent: ${(error as Error).message}`)
   }
 }
+
+/** A message as it was kept; undefined where it is none of ours. */
+export function decodePayload(
+  payload: string,
+): { event: string; data: unknown; traceparent: string | undefined } | undefined {
+  try {
+    const parsed: unknown = JSON.parse(payload)
+    if (!Array.isArray(parsed) || typeof parsed[0] !== 'string') return undefined
+    const [event, data, traceparent] = parsed as [string, unknown, unknown]
+    return { event, data, traceparent: typeof traceparent === 'string' ? traceparent : undefined }
+  } catch {
+    return undefined
+  }
+}
+
+/** What `ask` says, where that is a traceparent of version 00. Whatever a tracer does, the message is sent. */
+export function askTraceparent(ask: (() => string | undefined) | undefined): string | undefined {
+  try {
+    const traceparent = ask?.()
+    return TRACEPARENT.test(traceparent ?? '') ? traceparent : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** W3C Trace Context, 3.2. */
+const TRACEPARENT = /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
 
 const DEEPEST = 100
 

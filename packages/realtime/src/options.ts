@@ -38,6 +38,11 @@ export interface RealtimeOptions {
   authorizeRoom?: AuthorizeRoom
   /** Rooms with history or presence, by name or pattern (`*` stands for any text); the first that fits counts. */
   rooms?: Record<string, RoomOptions>
+  /**
+   * The trace that a message belongs to, as a W3C `traceparent` (Trace Context, level 1); asked at each `publish()` to a room
+   * with history, and given to the client with the message. Default: none.
+   */
+  traceparent?: () => string | undefined
   /** How long `publish()` tries. Default `'5s'`. */
   publishTimeout?: Duration
   /** How long before its token ends a client is asked for a new one. Default `'30s'`. */
@@ -106,6 +111,7 @@ export interface ResolvedOptions {
   origins: ReadonlySet<string>
   authorizeRoom: AuthorizeRoom
   rooms: readonly RoomRule[]
+  traceparent: (() => string | undefined) | undefined
   publishTimeout: number
   tokenWarning: number
   presenceTtl: number
@@ -131,6 +137,7 @@ const KNOWN = [
   'origins',
   'authorizeRoom',
   'rooms',
+  'traceparent',
   'publishTimeout',
   'tokenWarning',
   'presenceTtl',
@@ -161,6 +168,8 @@ export function resolveOptions(options: RealtimeOptions): ResolvedOptions {
     throw fail(`option 'authenticate' must be a function or false, but is ${show(authenticate)}`)
   if (typeof authorizeRoom !== 'function')
     throw fail(`option 'authorizeRoom' must be a function, but is ${show(authorizeRoom)}`)
+  if (options.traceparent !== undefined && typeof options.traceparent !== 'function')
+    throw fail(`option 'traceparent' must be a function, but is ${show(options.traceparent)}`)
   const rooms = resolveRooms(options.rooms ?? {})
   if (adapter !== 'none' || rooms.length > 0) checkRedis(options.redis)
   const io = options.io ?? {}
@@ -185,6 +194,7 @@ export function resolveOptions(options: RealtimeOptions): ResolvedOptions {
     origins: new Set((options.origins ?? []).map(originOf)),
     authorizeRoom,
     rooms,
+    traceparent: options.traceparent,
     publishTimeout: duration('publishTimeout', options.publishTimeout ?? '5s', 100),
     tokenWarning: duration('tokenWarning', options.tokenWarning ?? '30s', 0),
     presenceTtl: duration('presenceTtl', options.presenceTtl ?? '15s', 1_000),

@@ -191,6 +191,7 @@ const plugin: FastifyPluginAsync<RealtimeOptions> = async (fastify, userOptions)
     adapter,
     configured,
     sessions,
+    traceparent: options.traceparent,
     ruleOf,
     join,
     gapListeners,

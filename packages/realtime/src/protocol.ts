@@ -47,6 +47,8 @@ export interface Position {
   room: string
   epoch: string
   seq: number
+  /** The trace that the message belongs to (W3C Trace Context), where the server says so. */
+  traceparent?: string
 }
 
 export interface JoinRequest {

@@ -29,6 +29,7 @@ describe('options', () => {
       [{ drain: { rate: '1' } }, "option 'drain.rate'"],
       [{ prefix: 'a{b}' }, "option 'prefix'"],
       [{ anonymous: 'yes' }, "option 'anonymous'"],
+      [{ traceparent: '00-0' }, "option 'traceparent'"],
     ]
     for (const [options, named] of wrong) {
       let error: { code?: string; message?: string } = {}

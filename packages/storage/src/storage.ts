@@ -85,7 +85,7 @@ export function createStorage(options: ResolvedOptions, log: StorageLog): Storag
     pool,
     queueSize,
     // Over TLS nobody can change it on its way.
-    signPayload: options.endpoint?.startsWith('http:') ?? false,
+    signPayload: options.endpoint !== undefined && new URL(options.endpoint).protocol === 'http:',
     requestTimeout,
     cleanup,
     acl: options.acl,

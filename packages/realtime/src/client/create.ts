@@ -45,6 +45,11 @@ export interface RealtimeMethods {
   joined(): string[]
   /** How far this client is in a room with history: of the last message that it was given. */
   position(room: string): { epoch: string; seq: number } | undefined
+  /**
+   * Within a listener, before anything is awaited: the trace of a message of a room with history (W3C `traceparent`), where
+   * the server's option `traceparent` gave one.
+   */
+  traceparent(): string | undefined
   /** Called when messages of a room with history are lost for this client: load what you show anew. */
   onResync(listener: (room: string) => void): () => void
   /** Called when messages of plain rooms may have been missed: after a lost connection, here or at the server. */
@@ -187,6 +192,7 @@ export function createRealtimeClient<S2C = EventsMap, C2S = EventsMap>(
     leave: (room) => rooms.leave(room),
     joined: () => rooms.names(),
     position: (room) => rooms.position(room),
+    traceparent: () => rooms.traceparent,
     onResync: (listener) => add(resync, listener),
     onGap: (listener) => add(gap, listener),
     onDenied: (listener) => add(denied, listener),

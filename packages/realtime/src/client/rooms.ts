@@ -48,6 +48,7 @@ export class ClientRooms {
   readonly #rooms = new Map<string, Room>()
   /** To be asked for in the next batch. */
   readonly #pending = new Set<string>()
+  #traceparent: string | undefined
   #scheduled = false
   #connection = 0
   #failures = 0
@@ -60,7 +61,13 @@ export class ClientRooms {
     this.#socket.onevent = (packet) => {
       const position = packet.data?.at(-1)
       if (!isPosition(position) || packet.data?.[0] === RESYNC) return onevent(packet)
-      if (this.#accepts(position)) onevent({ ...packet, data: packet.data?.slice(0, -1) })
+      if (!this.#accepts(position)) return
+      this.#traceparent = typeof position.traceparent === 'string' ? position.traceparent : undefined
+      try {
+        onevent({ ...packet, data: packet.data?.slice(0, -1) })
+      } finally {
+        this.#traceparent = undefined
+      }
     }
     this.#socket.on(RESYNC, (position: Position) => {
       if (!this.#rooms.has(position.room)) return
@@ -105,6 +112,11 @@ export class ClientRooms {
 
   position(name: string): { epoch: string; seq: number } | undefined {
     return this.#tracker.position(name)
+  }
+
+  /** Of the message whose listeners run just now. */
+  get traceparent(): string | undefined {
+    return this.#traceparent
   }
 
   #accepts(position: Position): boolean {
