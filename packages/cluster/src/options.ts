@@ -30,9 +30,10 @@ export interface StartClusterOptions {
   /**
    * Who accepts. `'round-robin'` (default): the primary, which gives connections in turn to workers that are free: even
    * load with kept-alive connections of a proxy. `'none'`: the workers, from one shared socket: cheaper where connections
-   * carry one request each, and uneven where there are few long ones.
+   * carry one request each, and uneven where there are few long ones. `'reuse-port'`: the kernel, over a socket for each
+   * worker; on Node 22.12 or later, and only where net.ipv4.tcp_migrate_req is 1: else reloads would lose connections.
    */
-  balance?: 'round-robin' | 'none'
+  balance?: Balance
   /**
    * A last resort, for apps that keep what belongs to a client in the memory of one process: connections of the same
    * client go to the same worker. `'ip'`: by its address. `'header:x-user'`: by that header of a connection's first
@@ -78,6 +79,8 @@ export interface StartClusterOptions {
   runtimeDir?: string
 }
 
+export type Balance = 'round-robin' | 'none' | 'reuse-port'
+
 /** The options with defaults, checked. */
 export interface ResolvedOptions {
   app: string
@@ -87,7 +90,7 @@ export interface ResolvedOptions {
   port: number
   host: string
   path: string | undefined
-  balance: 'round-robin' | 'none'
+  balance: Balance
   sticky: Sticky | undefined
   startTimeout: number
   drainTimeout: number
@@ -141,6 +144,7 @@ const KNOWN = [
   'cwd',
   'runtimeDir',
 ] as const
+const BALANCES: readonly Balance[] = ['round-robin', 'none', 'reuse-port']
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
 const fail = (message: string): Error => new ClusterOptionError(message)
 
@@ -151,8 +155,10 @@ export function resolveOptions(options: StartClusterOptions, cores: () => number
   if (typeof app !== 'string' || app === '')
     throw fail(`option 'app' must be the path of the app's module, but is ${show(app)}`)
   if (name !== undefined) checkName(name)
-  if (balance !== 'round-robin' && balance !== 'none')
-    throw fail(`option 'balance' must be 'round-robin' or 'none', but is ${show(balance)}`)
+  if (!BALANCES.includes(balance))
+    throw fail(`option 'balance' must be one of ${BALANCES.join(', ')}, but is ${show(balance)}`)
+  if (balance === 'reuse-port' && options.path !== undefined)
+    throw fail(`option 'balance': 'reuse-port' needs a port, and '${options.path}' is a unix socket`)
   if (!LEVELS.includes(logLevel))
     throw fail(`option 'logLevel' must be one of ${LEVELS.join(', ')}, but is ${show(logLevel)}`)
   return {

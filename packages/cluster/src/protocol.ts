@@ -8,8 +8,11 @@ export const PROTOCOL = 1
 
 /** Primary -> worker. */
 export type ToWorker =
-  /** Says how to listen; `handles` listening handles follow, each in a message of its own. */
-  | { t: 'listen'; mode: ListenMode; address: ListenAddress; handles: number }
+  /**
+   * Says how to listen; `handles` listening handles follow, each in a message of its own. `addresses`: with `reuse-port`,
+   * all that the worker binds itself.
+   */
+  | { t: 'listen'; mode: ListenMode; address: ListenAddress; handles: number; addresses?: ListenAddress[] }
   /** Comes with one listening handle. */
   | { t: 'handle' }
   /**
@@ -17,8 +20,13 @@ export type ToWorker =
    * connections are sticky. `head`: what was read from it already, base64.
    */
   | { t: 'conn'; idle: boolean; key?: number; head?: string }
-  /** Drain and close. `handOver`: another worker is there to take idle connections. `budget` in ms. */
-  | { t: 'drain'; handOver: boolean; budget: number }
+  /**
+   * Drain and close. `handOver`: another worker is there to take idle connections. `budget` in ms. `paced`: the primary
+   * says `taken` for each of them.
+   */
+  | { t: 'drain'; handOver: boolean; budget: number; paced?: boolean }
+  /** Another worker has taken over a connection that this one gave. */
+  | { t: 'taken' }
   /** How many slots there are now. */
   | { t: 'count'; count: number }
   /** Copy log lines to the primary, or stop doing so. */
@@ -49,9 +57,10 @@ export type FromWorker =
 
 /**
  * given: the primary accepts and sends connections. shared: workers accept from the primary's listening handles.
+ * reuse-port: each worker has a socket of its own on the same port, and the kernel spreads connections over them.
  * cluster: node:cluster does it all, on a Node whose internals are not what we know.
  */
-export type ListenMode = 'given' | 'shared' | 'cluster'
+export type ListenMode = 'given' | 'shared' | 'reuse-port' | 'cluster'
 
 /** One address that the primary listens on. */
 export type ListenAddress =
@@ -112,7 +121,8 @@ const TO_WORKER = checks<ToWorker['t']>({
   listen: { mode: 'string', address: 'object', handles: 'number' },
   handle: {},
   conn: { idle: 'boolean', key: 'number?', head: 'string?' },
-  drain: { handOver: 'boolean', budget: 'number' },
+  drain: { handOver: 'boolean', budget: 'number', paced: 'boolean?' },
+  taken: {},
   count: { count: 'number' },
   tail: { on: 'boolean' },
 })

@@ -37,7 +37,7 @@ export const start: CliCommand = {
     host: 'default: $HOST, or localhost; 0.0.0.0 for all addresses',
     socket: 'a unix socket to listen on instead',
     name: "names the control socket; default: the package's name",
-    balance: 'round-robin (default) or none: workers accept for themselves',
+    balance: 'round-robin (default); none or reuse-port: workers accept for themselves',
     sticky: 'a last resort: the same worker for the same client, by ip or header:<name>',
     admin: 'livez, readyz, metrics and status: 9100, 0.0.0.0:9100 or off; default a free port of loopback',
     'start-timeout': 'for the app to become ready; default 30s',

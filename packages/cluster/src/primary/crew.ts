@@ -129,7 +129,7 @@ export function createCrew(options: CrewOptions): Crew {
         counters.moved += 1
         if (handle) {
           if (message.key !== undefined) handle.stickyKey = message.key
-          dispatcher.accept({ handle, idle: true, head: message.head })
+          dispatcher.accept({ handle, idle: true, head: message.head, taken: () => worker.send({ t: 'taken' }) })
         }
         return
       case 'beat':
@@ -165,7 +165,13 @@ export function createCrew(options: CrewOptions): Crew {
     const { listener } = options
     const mode = options.mode()
     const handles = mode === 'shared' ? (listener?.handles ?? []) : []
-    worker.send({ t: 'listen', mode, address: listener?.addresses[0] ?? options.address, handles: handles.length })
+    worker.send({
+      t: 'listen',
+      mode,
+      address: listener?.addresses[0] ?? options.address,
+      handles: handles.length,
+      ...(mode === 'reuse-port' && { addresses: listener?.addresses ?? [] }),
+    })
     for (const handle of handles) worker.send({ t: 'handle' }, handle)
   }
 
@@ -274,7 +280,7 @@ export function createCrew(options: CrewOptions): Crew {
     // Before the order: what is sent after it would come too late.
     dispatcher.remove(worker.id)
     events.emit('drain', worker)
-    worker.send({ t: 'drain', handOver: handOver && options.mode() !== 'cluster', budget: drainTimeout })
+    worker.send({ t: 'drain', handOver: handOver && options.mode() !== 'cluster', budget: drainTimeout, paced: true })
     let killed = false
     const timer = setTimeout(() => {
       killed = true

@@ -15,6 +15,8 @@ export interface Connection {
   readonly idle: boolean
   /** What was read from it already, base64. */
   readonly head?: string | undefined
+  /** Called when a worker has taken it over. */
+  readonly taken?: () => void
 }
 
 interface Member {
@@ -107,7 +109,10 @@ export function createDispatcher(): Dispatcher {
     took(id, count) {
       const member = members.get(id)
       if (!member) return
-      for (const connection of member.sent.splice(0, count)) connection.handle.close()
+      for (const connection of member.sent.splice(0, count)) {
+        connection.handle.close()
+        connection.taken?.()
+      }
       if (member.removed) {
         if (member.sent.length === 0) members.delete(id)
       } else if (member.sent.length < AHEAD) {

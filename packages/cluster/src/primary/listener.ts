@@ -28,7 +28,12 @@ export interface ListenOptions {
   fds?: readonly number[]
   /** Length of the kernel's queue of connections. */
   backlog: number
+  /** Only holds the addresses, for workers that bind them too. */
+  reusePort?: boolean
 }
+
+/** libuv's flag for SO_REUSEPORT (1.49, Node 22.12). */
+const UV_TCP_REUSEPORT = 2
 
 export interface Listener {
   readonly addresses: ListenAddress[]
@@ -84,7 +89,7 @@ export async function openListener(options: ListenOptions): Promise<Listener> {
     let { port } = options
     for (const { address, family } of found) {
       const what = `${family === 6 ? `[${address}]` : address}:${port}`
-      const handle = create(address, port, family === 6 ? 6 : 4)
+      const handle = create(address, port, family === 6 ? 6 : 4, -1, options.reusePort ? UV_TCP_REUSEPORT : 0)
       const probed = typeof handle === 'number' ? handle : probe(address, port, family === 6 ? 6 : 4)
       // 'localhost' is two addresses; a machine without IPv6 has only one of them.
       if (addresses.length > 0 && (probed || typeof handle === 'number')) {
@@ -120,8 +125,23 @@ export async function openListener(options: ListenOptions): Promise<Listener> {
   }
 }
 
-function create(address: string | null, port: number | null, type: 4 | 6 | -1 | null, fd = -1): ListenHandle | number {
-  return (createServerHandle as CreateServerHandle)(address, port, type, fd, 0)
+function create(
+  address: string | null,
+  port: number | null,
+  type: 4 | 6 | -1 | null,
+  fd = -1,
+  flags = 0,
+): ListenHandle | number {
+  return (createServerHandle as CreateServerHandle)(address, port, type, fd, flags)
+}
+
+/** A socket of this process's own on an address that others have too. @throws SCALE_CLUSTER_ADDRESS */
+export function bindReusePort(address: ListenAddress): NativeHandle {
+  if ('path' in address) throw new AddressError(`cannot listen on ${address.path}: reuse-port needs a port`)
+  const type = address.family === 'IPv6' ? 6 : 4
+  const handle = create(address.address, address.port, type, -1, UV_TCP_REUSEPORT)
+  if (typeof handle === 'number') throw addressError(handle, describe(address))
+  return handle
 }
 
 /** Tries to listen and closes again: a bound handle tells that its port is taken only when it listens. Returns the errno. */

@@ -8,6 +8,7 @@ import { createDispatcher } from './dispatcher.ts'
 import { createExclusive } from './exclusive.ts'
 import { canAccept, openListener, urlsOf } from './listener.ts'
 import { replaceSlots } from './reload.ts'
+import { refuseReusePort } from './reuse-port.ts'
 import { createRespawnPolicy } from './respawn.ts'
 import { createSafeEmitter } from './safe-emitter.ts'
 import { createSlot, freeNumber, processesOf, type Slot, slotsOf } from './slot.ts'
@@ -56,7 +57,13 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
 
   // A wrong path is found before anything is bound or forked.
   resolveApp(options.app, options.cwd)
-  let mode: ListenMode = options.balance === 'none' ? 'shared' : 'given'
+  const reusePort = options.balance === 'reuse-port'
+  const lossy = reusePort && refuseReusePort()
+  if (lossy) throw new ClusterOptionError(`option 'balance': 'reuse-port' ${lossy}`)
+  const fds = systemdSockets()
+  if (reusePort && fds.length > 0)
+    throw new ClusterOptionError(`option 'balance': 'reuse-port' can't be had on a socket that systemd passes`)
+  let mode: ListenMode = reusePort ? 'reuse-port' : options.balance === 'none' ? 'shared' : 'given'
   // What was asked for and can't be had is no matter of a warning.
   const refusal =
     options.sticky && `option 'sticky' does not work on Node ${process.version}, whose inside is not known`
@@ -69,8 +76,9 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
         host: options.host,
         port: options.port,
         path: options.path,
-        fds: systemdSockets(),
+        fds,
         backlog: options.backlog,
+        reusePort,
       })
     : undefined
   const dispatcher = options.sticky ? createStickyDispatcher() : createDispatcher()

@@ -3,8 +3,15 @@ import type { Server } from 'node:net'
 import type { NativeHandle } from '../primary/listener.ts'
 import { type RequestSocket, sayClose } from './say-close.ts'
 
+interface SocketHandle extends NativeHandle {
+  readStop?(): number
+  writeQueueSize?: number
+  reading?: boolean
+}
+type MovableHandle = SocketHandle & { readStop(): number }
+
 interface HttpSocket extends RequestSocket {
-  _handle?: (NativeHandle & { readStop?(): number; writeQueueSize?: number; reading?: boolean }) | null
+  _handle?: SocketHandle | null
 }
 
 /** The connections of one server: who is idle, who is busy, and how one leaves this process alive. */
@@ -14,13 +21,18 @@ export interface Connections {
   upgraded(): number
   /** Connections without a request, upgraded ones excepted. */
   idle(): number
-  /** From now on connections end with their last response (see say-close.ts), HTTP/2 sessions when their streams do. */
-  sayClose(): void
+  /**
+   * From now on connections end with their last response (see say-close.ts), HTTP/2 sessions when their streams do.
+   * `spareIdle`: not those that have no request now; they are about to be handed over, until `spareNone()`.
+   */
+  sayClose(spareIdle?: boolean): void
+  spareNone(): void
   /**
    * Takes connections that can be served elsewhere out of this process: plain HTTP/1.1, no request begun, nothing read
    * since the last one, nothing left to write. The server forgets them; the caller closes the handles after sending them.
+   * `most`: how many at most; all by default.
    */
-  detachIdle(): NativeHandle[]
+  detachIdle(most?: number): NativeHandle[]
   /** Closes connections without a request. */
   closeIdle(): void
   destroyAll(): void
@@ -32,6 +44,8 @@ export function trackConnections(server: Server): Connections {
   const sockets = new Set<HttpSocket>()
   // Where the app does TLS itself, requests and responses are known of these, not of the connections below.
   const secure = new Set<HttpSocket>()
+  /** Left as they are when others are told that they end. */
+  const spared = new Set<object>()
   const sessions = new Set<{ close(): void }>()
   const emptied: (() => void)[] = []
   const plain = server instanceof HttpServer
@@ -39,6 +53,7 @@ export function trackConnections(server: Server): Connections {
   // One function for all connections, not a closure for each.
   function forget(this: HttpSocket): void {
     sockets.delete(this)
+    spared.delete(this)
     if (sockets.size === 0) for (const listener of emptied.splice(0)) listener()
   }
   server.on('connection', function scaleTrack(socket: HttpSocket) {
@@ -91,6 +106,18 @@ export function trackConnections(server: Server): Connections {
     return readableLength === 0 && writableLength === 0 && !_handle?.writeQueueSize
   }
 
+  function movable(): { socket: HttpSocket; handle: MovableHandle }[] {
+    if (!plain) return []
+    const idle = idleByNode()
+    const found: { socket: HttpSocket; handle: MovableHandle }[] = []
+    for (const socket of sockets) {
+      const handle = socket._handle
+      if (handle?.readStop && (idle.has(socket) || fresh(socket)) && untouched(socket))
+        found.push({ socket, handle: handle as MovableHandle })
+    }
+    return found
+  }
+
   return {
     get size() {
       return sockets.size
@@ -106,17 +133,16 @@ export function trackConnections(server: Server): Connections {
       for (const socket of sockets) if (socket.parser && !socket._httpMessage) count += 1
       return count
     },
-    sayClose() {
-      sayClose(server, secure.size > 0 ? secure : sockets)
+    sayClose(spareIdle = false) {
+      if (spareIdle) for (const { socket } of movable()) spared.add(socket)
+      sayClose(server, secure.size > 0 ? secure : sockets, spared)
       for (const session of sessions) session.close()
     },
-    detachIdle() {
-      if (!plain) return []
+    spareNone: () => spared.clear(),
+    detachIdle(most = Number.POSITIVE_INFINITY) {
       const handles: NativeHandle[] = []
-      const idle = idleByNode()
-      for (const socket of sockets) {
-        const handle = socket._handle
-        if (!handle?.readStop || !(idle.has(socket) || fresh(socket)) || !untouched(socket)) continue
+      if (most <= 0) return handles
+      for (const { socket, handle } of movable()) {
         // No byte may be read here from now on: it belongs to the next worker.
         handle.reading = false
         handle.readStop()
@@ -124,6 +150,7 @@ export function trackConnections(server: Server): Connections {
         socket._handle = null
         socket.destroy()
         handles.push(handle)
+        if (handles.length === most) break
       }
       return handles
     },

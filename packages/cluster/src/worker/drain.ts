@@ -9,6 +9,8 @@ export interface DrainOrder {
   handOver: boolean
   /** ms until connections that are left are cut. */
   budget: number
+  /** The primary says `taken` for each connection handed over that another worker has. */
+  paced?: boolean | undefined
 }
 
 export interface DrainReport {
@@ -22,6 +24,13 @@ export interface DrainReport {
 const LAST_REQUESTS = 500
 /** ms between two looks for connections that have become idle. */
 const SWEEP = 20
+/**
+ * How many connections may be on their way to another worker. Those are read by nobody, and on a busy machine each takes
+ * its time; the others are served here until it is their turn.
+ */
+const WINDOW = 64
+/** For so many ms, and a quarter of the budget at most, idle connections that are asked again before it is their turn may stay. */
+const PATIENCE = 5_000
 
 /** Brings a worker to its end without losing a request. The caller tells the primary afterwards. */
 export async function drain(
@@ -30,22 +39,30 @@ export async function drain(
   channel: WorkerChannel,
   order: DrainOrder,
 ): Promise<DrainReport> {
-  const { handOver, budget } = order
+  const { handOver, budget, paced = false } = order
   const began = performance.now()
   const left = (): number => Math.max(0, budget - (performance.now() - began))
   let moved = 0
   let cut = 0
   const sends: Promise<unknown>[] = []
 
+  let underway = 0
   function handOverIdle(): void {
-    for (const handle of connections.detachIdle()) {
+    for (const handle of connections.detachIdle(paced ? WINDOW - underway : undefined)) {
       moved += 1
+      underway += 1
       sends.push(channel.send({ t: 'give', key: handle.stickyKey }, handle).then(() => handle.close()))
     }
   }
+  channel.on((message) => {
+    if (message.t !== 'taken') return
+    underway -= 1
+    // Not for each one: looking for idle ones looks at all.
+    if (underway === WINDOW / 2) handOverIdle()
+  })
 
   // One tick: no response may go out between these that promises to keep its connection.
-  connections.sayClose()
+  connections.sayClose(handOver)
   // Not app.close(): it destroys idle connections and answers 503 on live ones. Not http.Server's close: so does that.
   net.Server.prototype.close.call(app.server)
   const steps = runDrainSteps(app, Math.max(1, Math.floor(budget * 0.8)))
@@ -60,6 +77,7 @@ export async function drain(
     const empty = new AbortController()
     connections.whenEmpty(() => empty.abort())
     await pause(SWEEP, empty.signal)
+    if (performance.now() - began >= Math.min(PATIENCE, budget / 4)) connections.spareNone()
     if (handOver) handOverIdle()
     else if (performance.now() - began >= LAST_REQUESTS) {
       connections.closeIdle()

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import type { Socket } from 'node:net'
-import type { NativeHandle } from '../primary/listener.ts'
+import { bindReusePort, type NativeHandle } from '../primary/listener.ts'
 import type { ToWorker } from '../protocol.ts'
 import type { WorkerChannel } from './channel.ts'
 import { createKeptAlive } from './kept-alive.ts'
@@ -44,7 +44,8 @@ export function createListening(channel: WorkerChannel): Listening {
     async start(instance) {
       const answer = new Promise<ListenOrder>((resolve) => (ordered = resolve))
       await channel.send({ t: 'where', adopts: canAdopt() })
-      const { mode, address } = await answer
+      const { mode, address, addresses } = await answer
+      if (mode === 'reuse-port') shared.push(...(addresses ?? []).map(bindReusePort))
       app = instance
       keepAlive = createKeptAlive(app.server)
       if (mode !== 'cluster') listener = adoptServer(app.server, address, shared)

@@ -13,8 +13,13 @@ export interface RequestSocket extends Socket {
  * From now on connections end with their last response: it says `Connection: close`, where its headers are not out yet.
  * Every request that was read before that is answered, the pipelined ones too (RFC 9112, 9.3.2); after it nothing more is
  * read into the app (9.6), so that a client may send again, anywhere, what it has no answer to.
+ * `spared`: connections that are about to be handed over stay as they are.
  */
-export function sayClose(server: Server, sockets: Iterable<RequestSocket>): void {
+export function sayClose(
+  server: Server,
+  sockets: Iterable<RequestSocket>,
+  spared: { has(socket: Socket): boolean } = new Set(),
+): void {
   // Those that say close because of us, and only them: others have their own reasons.
   const last = new WeakMap<Socket, ServerResponse>()
 
@@ -36,6 +41,7 @@ export function sayClose(server: Server, sockets: Iterable<RequestSocket>): void
   /** False where the connection has already been told that it ends. */
   function admit(request: IncomingMessage, response: ServerResponse): boolean {
     const { socket } = request
+    if (spared.has(socket)) return true
     const before = last.get(socket)
     if (before) {
       if (before.headersSent && !before.shouldKeepAlive) return false

@@ -75,7 +75,10 @@ export function createStickyDispatcher(random: () => number = Math.random): Disp
     took(id, count) {
       const member = members.get(id)
       if (!member) return
-      for (const connection of member.sent.splice(0, count)) connection.handle.close()
+      for (const connection of member.sent.splice(0, count)) {
+        connection.handle.close()
+        connection.taken?.()
+      }
       if (!member.removed) pump(member)
       else if (member.sent.length === 0) members.delete(id)
     },
