@@ -1,5 +1,4 @@
 import { hostname } from 'node:os'
-import pino, { type DestinationStream } from 'pino'
 
 /** How the launcher speaks to operators: readable lines on a terminal, pino lines elsewhere. */
 export interface Report {
@@ -18,18 +17,27 @@ export interface ReportOptions {
   onLine?: (line: string) => void
 }
 
+/** Of pino, whose lines the launcher's look like. Pino itself would be an eighth of the launcher's memory for a few lines a day. */
+const LEVELS: Record<string, number> & Record<'info' | 'warn' | 'error', number> = {
+  trace: 10,
+  debug: 20,
+  info: 30,
+  warn: 40,
+  error: 50,
+  fatal: 60,
+  silent: Number.POSITIVE_INFINITY,
+}
 const PAINT = { info: ['', ''], warn: ['\x1b[33m', '\x1b[39m'], error: ['\x1b[31m', '\x1b[39m'] } as const
 
 export function createReport({ name, level, terminal = process.stderr.isTTY, onLine }: ReportOptions): Report {
-  const stream: DestinationStream = {
-    write(line) {
+  const base = { pid: process.pid, hostname: hostname(), launcher: name }
+  const least = LEVELS[level] ?? LEVELS.info
+  const say = (kind: 'info' | 'warn' | 'error', message: string, details: object = {}): void => {
+    if (LEVELS[kind] >= least) {
+      const line = `${JSON.stringify({ level: LEVELS[kind], time: Date.now(), ...base, ...details, msg: message })}\n`
       if (!terminal) process.stdout.write(line)
       onLine?.(line)
-    },
-  }
-  const log = pino({ level, base: { pid: process.pid, hostname: hostname(), launcher: name } }, stream)
-  const say = (kind: 'info' | 'warn' | 'error', message: string, details: object = {}): void => {
-    log[kind](details, message)
+    }
     if (!terminal) return
     const [on, off] = PAINT[kind]
     process.stderr.write(`\x1b[2m${clock()} ${name}\x1b[22m  ${on}${message}${off}\n`)

@@ -1,6 +1,6 @@
-import promClient from 'prom-client'
 import type { Peer } from '../bus.ts'
 import { isSnapshot, type MetricSnapshot } from './snapshot.ts'
+import { createSums } from './sums.ts'
 
 /** A worker as far as metrics go. */
 export interface MetricsWorker {
@@ -32,7 +32,7 @@ const AGGREGATORS = new Set([undefined, 'sum', 'first', 'omit', 'average', 'min'
 
 export function createMetricsCollector({ workers, own, timeout = 1_000 }: CollectorOptions): MetricsCollector {
   const last = new Map<number, MetricSnapshot[]>()
-  let retired: MetricSnapshot[] = []
+  const retired = createSums()
   let scrape: Promise<string> | undefined
 
   function take(id: number, data: unknown): MetricSnapshot[] | undefined {
@@ -66,7 +66,7 @@ export function createMetricsCollector({ workers, own, timeout = 1_000 }: Collec
       })),
       aggregator: 'max',
     }
-    return merge([retired, ...current, own?.() ?? [], [flags]]).text()
+    return textOf([retired.snapshot(), ...current, own?.() ?? [], [flags]])
   }
 
   return {
@@ -77,7 +77,7 @@ export function createMetricsCollector({ workers, own, timeout = 1_000 }: Collec
     detach(id) {
       const snapshot = last.get(id)?.filter(isCumulative)
       last.delete(id)
-      if (snapshot) retired = merge([retired, snapshot]).json()
+      if (snapshot) retired.add(snapshot)
     },
   }
 }
@@ -86,17 +86,13 @@ function isCumulative({ type, aggregator }: MetricSnapshot): boolean {
   return (type === 'counter' || type === 'histogram') && (aggregator === undefined || aggregator === 'sum')
 }
 
-/** By prom-client: values with the same name and labels are merged in the way that the metric says. */
-function merge(parts: MetricSnapshot[][]): { text(): Promise<string>; json(): MetricSnapshot[] } {
+/**
+ * By prom-client: values with the same name and labels are merged in the way that the metric says. Loaded when somebody
+ * asks for the first time.
+ */
+async function textOf(parts: MetricSnapshot[][]): Promise<string> {
+  const { default: promClient } = await import('prom-client')
   // What has no aggregator is summed, as prom-client's documentation has it; its code wants it said.
   const said = parts.map((metrics) => metrics.map((metric) => ({ ...metric, aggregator: metric.aggregator ?? 'sum' })))
-  const registry = promClient.AggregatorRegistry.aggregate(said)
-  return {
-    text: () => registry.metrics(),
-    json: () =>
-      registry.getMetricsAsArray().map((metric) => {
-        const { name, help, type, values, aggregator } = metric as unknown as MetricSnapshot
-        return { name, help, type, values, aggregator }
-      }),
-  }
+  return promClient.AggregatorRegistry.aggregate(said).metrics()
 }
