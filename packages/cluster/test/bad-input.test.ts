@@ -1,9 +1,20 @@
 import { spawnSync } from 'node:child_process'
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { readLimits } from '../src/limits/limits.ts'
 import { cli, FIXTURES, startLauncher } from './launcher.ts'
 import { freePort, waitFor } from './helpers.ts'
 
@@ -132,6 +143,24 @@ describe('what can not be started says why in one line, and leaves nothing behin
     expect(code).toBe(1)
   })
 
+  test('a port that only root may have', async () => {
+    const first = Number(readFileSync('/proc/sys/net/ipv4/ip_unprivileged_port_start', 'utf8'))
+    // As nobody, where this is root; as oneself otherwise.
+    const user = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {}
+    chmodSync(dir, 0o777)
+    // In some containers no port is privileged: then the highest is one that is none at all.
+    const port = first > 1 ? '1' : '65536'
+    const args = ['-w', '1', '-p', port, '--host', '127.0.0.1', '--runtime-dir', join(dir, 'run')]
+    const { code, out, err } = await cli(['start', APP, ...args], { ...user, cwd: '/' })
+    expect({ code, out }).toEqual({ code: 1, out: '' })
+    if (first > 1)
+      expect(err).toBe(
+        'fastify-scale start: cannot listen on 127.0.0.1:1: ports below 1024 need root or CAP_NET_BIND_SERVICE; use a port from 1024 on, or a systemd socket (EACCES)\n',
+      )
+    else expect(err).toMatch(/^fastify-scale start: option 'port' must be a whole number from 0 to 65535[^\n]*\n$/)
+    expect(readdirSync(join(dir, 'run'))).toEqual([])
+  })
+
   test('a runtime directory that others can enter', async () => {
     const open = join(dir, 'open')
     mkdirSync(open)
@@ -147,6 +176,24 @@ describe('what can not be started says why in one line, and leaves nothing behin
     expect(line).toMatch(/did not become ready within 1000 ms: fixture: flag: the flag is down/)
     expect(code).toBe(1)
   })
+})
+
+test('more workers than memory allows: a warning that says how many would fit, and it starts', async () => {
+  const most = 1_024
+  // One to begin with: what a range may grow to counts.
+  const launcher = await startLauncher({ workers: `1..${most}` })
+  cleanups.push(() => launcher.stop('SIGKILL'))
+  const { memory } = readLimits()
+  const fit = Math.floor((memory * 0.85) / 67_108_864)
+  const said = launcher.said(/would fit/)
+  if (fit >= most) return expect(said).toEqual([])
+  expect(said).toHaveLength(1)
+  expect(said[0]).toMatch(
+    new RegExp(
+      `1024 workers need 65536 MB at the least, of ${Math.round(memory / 1_048_576)} MB granted: ${fit} would fit`,
+    ),
+  )
+  expect((await fetch(launcher.url)).status).toBe(200)
 })
 
 describe('commands', () => {

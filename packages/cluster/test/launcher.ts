@@ -28,12 +28,13 @@ export function makeRuntimeDir(): { dir: string; remove(): void } {
 /** Runs one command of the command line to its end. */
 export async function cli(
   args: string[],
-  options: { env?: NodeJS.ProcessEnv; cwd?: string; node?: string[] } = {},
+  options: { env?: NodeJS.ProcessEnv; cwd?: string; node?: string[]; uid?: number; gid?: number } = {},
 ): Promise<Ran> {
   const [command = process.execPath, ...before] = options.node ?? [process.execPath]
   const child = spawn(command, [...before, CLI, ...args], {
     env: { ...process.env, ...options.env },
     cwd: options.cwd,
+    ...(options.uid !== undefined && { uid: options.uid, gid: options.gid }),
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   return collect(child)
