@@ -1,6 +1,7 @@
 import { hostname } from 'node:os'
 import type { FastifyBaseLogger, FastifyServerOptions } from 'fastify'
 import pino from 'pino'
+import { makeChildrenLazy } from './lazy-child.ts'
 import { quietRequests } from './request-log.ts'
 import type { WorkerSpec } from './spec.ts'
 
@@ -45,6 +46,8 @@ export function createWorkerLog(spec: WorkerSpec): WorkerLog {
         },
         stream,
       )
+      // A listener of the app's own wants to hear of each child when it is made.
+      if (pinoOptions['onChild'] === undefined) makeChildrenLazy(instance)
       return { ...rest, loggerInstance: instance as unknown as FastifyBaseLogger }
     },
     tail(listener) {
