@@ -23,6 +23,12 @@ export interface ClientConfig {
 export interface Clients {
   /** For everything this process sends itself. */
   s3: S3Client
+  /**
+   * For the begin and the completion of a multipart upload. Without TLS each has a connection of its own: servers that send an
+   * answer in two pieces (Ceph by default) wait for the first to be acknowledged, which on a connection that has carried
+   * parts takes the receiver's 40 ms.
+   */
+  brief: S3Client
   /** For URLs and forms that others use. */
   presign: S3Client
   destroy(): void
@@ -43,22 +49,25 @@ export function createClients(config: ClientConfig): Clients {
     logger: silent,
   }
   const checksums = config.endpoint === undefined ? 'WHEN_SUPPORTED' : 'WHEN_REQUIRED'
-  const s3 = new S3Client({
-    ...common,
-    endpoint: config.endpoint,
-    requestChecksumCalculation: checksums,
-    responseChecksumValidation: checksums,
-    // It would cost each part a connection of its own and a round trip; a part is small enough to be sent in vain.
-    expectContinueHeader: false,
-    requestHandler: new NodeHttpHandler({
-      connectionTimeout: config.connectionTimeout,
-      requestTimeout: config.requestTimeout,
-      throwOnRequestTimeout: true,
-      httpAgent: { keepAlive: true, maxSockets: config.maxSockets },
-      httpsAgent: { keepAlive: true, maxSockets: config.maxSockets },
-      logger: silent,
-    }),
-  })
+  const client = (keepAlive: boolean): S3Client =>
+    new S3Client({
+      ...common,
+      endpoint: config.endpoint,
+      requestChecksumCalculation: checksums,
+      responseChecksumValidation: checksums,
+      // It would cost each part a connection of its own and a round trip; a part is small enough to be sent in vain.
+      expectContinueHeader: false,
+      requestHandler: new NodeHttpHandler({
+        connectionTimeout: config.connectionTimeout,
+        requestTimeout: config.requestTimeout,
+        throwOnRequestTimeout: true,
+        httpAgent: { keepAlive, maxSockets: config.maxSockets },
+        httpsAgent: { keepAlive, maxSockets: config.maxSockets },
+        logger: silent,
+      }),
+    })
+  const s3 = client(true)
+  const brief = isTls(config.endpoint) ? s3 : client(false)
   const presign = new S3Client({
     ...common,
     endpoint: config.publicEndpoint ?? config.endpoint,
@@ -67,12 +76,19 @@ export function createClients(config: ClientConfig): Clients {
   })
   return {
     s3,
+    brief,
     presign,
     destroy() {
       s3.destroy()
+      brief.destroy()
       presign.destroy()
     },
   }
+}
+
+/** Whether an endpoint is reached over TLS; AWS, without one, is. */
+export function isTls(endpoint: string | undefined): boolean {
+  return endpoint === undefined || new URL(endpoint).protocol === 'https:'
 }
 
 /** The SDK's own log lines hold requests with their signatures. */

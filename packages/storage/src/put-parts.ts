@@ -25,6 +25,8 @@ export interface ObjectParams {
 
 export interface PutDeps {
   s3: S3Client
+  /** For what is asked before and after the parts. */
+  brief: S3Client
   call: S3Call
   pool: BufferPool
   /** Sign what is sent, too. Over TLS that is not needed. */
@@ -62,7 +64,7 @@ export async function putParts(
   trace: PutTrace,
   stop: AbortController,
 ): Promise<{ etag: string }> {
-  const { s3, call, pool, signPayload } = deps
+  const { s3, brief, call, pool, signPayload } = deps
   const { signal } = stop
   const inFlight = new Set<Promise<void>>()
   const etags: string[] = []
@@ -132,7 +134,7 @@ export async function putParts(
       return { etag: ETag ?? '' }
     }
 
-    const begun = await call((options) => s3.send(new CreateMultipartUploadCommand(params), options), signal)
+    const begun = await call((options) => brief.send(new CreateMultipartUploadCommand(params), options), signal)
     const uploadId = begun.UploadId ?? ''
     trace.uploadId = uploadId
     trace.begunAgain = (begun.$metadata.attempts ?? 1) > 1
@@ -150,7 +152,7 @@ export async function putParts(
     signal.throwIfAborted()
     const { ETag } = await call(
       (options) =>
-        s3.send(
+        brief.send(
           new CompleteMultipartUploadCommand({
             Bucket: params.Bucket,
             Key: params.Key,

@@ -3,7 +3,7 @@ import { DeleteObjectCommand } from '@aws-sdk/client-s3'
 import { createBufferPool } from './buffers.ts'
 import { uploadRefused } from './channels.ts'
 import { type Cleanup, createCleanup } from './cleanup.ts'
-import { type Clients, createClients } from './client.ts'
+import { type Clients, createClients, isTls } from './client.ts'
 import { ClientAbortedError, SourceIncompleteError } from './errors.ts'
 import type { ResolvedOptions } from './options.ts'
 import { createPatience } from './patience.ts'
@@ -57,7 +57,7 @@ export interface StorageEngine {
 export function createStorage(options: ResolvedOptions, log: StorageLog): StorageEngine {
   const { bucket, requestTimeout, connectionTimeout, maxAttempts, maxConcurrentUploads, queueSize } = options
   const clients = createClients({ ...options, maxSockets: Math.max(50, maxConcurrentUploads * queueSize * 2) })
-  const { s3, presign } = clients
+  const { s3, brief, presign } = clients
   const call = createS3Call((requestTimeout + connectionTimeout) * maxAttempts + 1_000)
   const urls = createUrls(options.publicBaseUrl)
   const pool = createBufferPool(options.partSize, maxConcurrentUploads * queueSize)
@@ -79,13 +79,14 @@ export function createStorage(options: ResolvedOptions, log: StorageLog): Storag
   })
   const deps: UploadDeps = {
     s3,
+    brief,
     call,
     bucket,
     urls,
     pool,
     queueSize,
     // Over TLS nobody can change it on its way.
-    signPayload: options.endpoint !== undefined && new URL(options.endpoint).protocol === 'http:',
+    signPayload: !isTls(options.endpoint),
     requestTimeout,
     cleanup,
     acl: options.acl,

@@ -54,6 +54,7 @@ export interface UploadPlan {
 
 export interface UploadDeps {
   s3: S3Client
+  brief: S3Client
   call: S3Call
   bucket: string
   urls: Urls
