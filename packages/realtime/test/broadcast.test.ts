@@ -27,21 +27,26 @@ describe.each(['redis', 'redis-sharded'] as const)('broadcasts with adapter %s',
     expect([gotA, gotB, gotC]).toEqual([[{ id: 7 }], [{ id: 7 }], []])
   })
 
-  it('carry binary data, acknowledgements, direct messages and serverSideEmit', async () => {
-    const { one, two } = await startTwo()
-    const client = await connect(two.url)
-    const got = collect<Buffer>(client, 'bytes')
-    const io = one.app.io as never as import('socket.io').Server
-    const other = two.app.io as never as import('socket.io').Server
-    await waitFor(async () => (await io.fetchSockets()).length === 1)
-    io.to(client.id as string).emit('bytes', Buffer.from([1, 2, 255]))
-    await waitFor(() => got.length === 1)
-    expect([...(got[0] as Buffer)]).toEqual([1, 2, 255])
+  it.each(['/', '/shop'])(
+    'carry binary data, acknowledgements, direct messages and serverSideEmit in %s',
+    async (name) => {
+      const { one, two } = await startTwo()
+      const io = (one.app.io as never as import('socket.io').Server).of(name)
+      const other = (two.app.io as never as import('socket.io').Server).of(name)
+      const client = await connect(name === '/' ? two.url : two.url + name)
+      const got = collect<Buffer>(client, 'bytes')
+      await waitFor(async () => (await io.fetchSockets()).length === 1)
+      io.to(client.id as string).emit('bytes', Buffer.from([1, 2, 255]))
+      await waitFor(() => got.length === 1)
+      expect([...(got[0] as Buffer)]).toEqual([1, 2, 255])
 
-    ;(client as never as import('socket.io-client').Socket).on('ask', (reply: (text: string) => void) => reply('here'))
-    expect(await io.timeout(5_000).emitWithAck('ask')).toEqual(['here'])
+      ;(client as never as import('socket.io-client').Socket).on('ask', (reply: (text: string) => void) =>
+        reply('here'),
+      )
+      expect(await io.timeout(5_000).emitWithAck('ask')).toEqual(['here'])
 
-    other.on('who', (reply: (text: string) => void) => reply('two'))
-    expect(await io.serverSideEmitWithAck('who')).toEqual(['two'])
-  })
+      other.on('who', (reply: (text: string) => void) => reply('two'))
+      expect(await io.serverSideEmitWithAck('who')).toEqual(['two'])
+    },
+  )
 })
