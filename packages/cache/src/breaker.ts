@@ -1,6 +1,8 @@
 import { breakerChannel } from './channels.ts'
 
 export interface BreakerOptions {
+  /** The master it is about, for messages; empty where there is one server. */
+  name?: string
   /** Consecutive failures after which it opens. Default 3. */
   threshold?: number
   /** How often an open breaker looks whether Redis is back, in ms. Default 200. */
@@ -18,6 +20,7 @@ export class Breaker {
   open = false
   /** The failure that opened it. */
   reason: string | undefined
+  private readonly name: string
   private failures = 0
   private timer: ReturnType<typeof setTimeout> | undefined
   private closed = false
@@ -26,6 +29,7 @@ export class Breaker {
   private readonly probe: () => Promise<unknown>
 
   constructor(options: BreakerOptions) {
+    this.name = options.name ?? ''
     this.threshold = options.threshold ?? 3
     this.probeEvery = options.probeEvery ?? 200
     this.probe = options.probe
@@ -39,7 +43,7 @@ export class Breaker {
     if (++this.failures < this.threshold || this.open || this.closed) return
     this.open = true
     this.reason = reason
-    breakerChannel.publish(() => ({ open: true, reason }))
+    breakerChannel.publish(() => ({ open: true, reason, master: this.name }))
     this.schedule()
   }
 
@@ -65,6 +69,6 @@ export class Breaker {
     this.open = false
     this.failures = 0
     this.reason = undefined
-    breakerChannel.publish(() => ({ open: false }))
+    breakerChannel.publish(() => ({ open: false, master: this.name }))
   }
 }

@@ -9,7 +9,7 @@ import { expireScript } from './lua/expire.lua.ts'
 import { putScript } from './lua/put.lua.ts'
 import { type EntryOptions, type ResolvedOptions, resolveEntryOptions } from './options.ts'
 import { CORRUPT, Reader } from './reader.ts'
-import { send } from './redis-port.ts'
+import { send, sendTo } from './redis-port.ts'
 import type { Packer } from './serializer.ts'
 import { settle } from './settle.ts'
 import { namespaceTag, tagsOf, versionTag } from './tag-names.ts'
@@ -107,11 +107,13 @@ export class ScaleCache {
     try {
       if (all.version !== undefined) await index.invalidate([this.versionTagOf(key)])
       if (k.implicit.length + tags.length > 0) await index.ensure([...k.implicit, ...tags])
-      await epoch.guard()
+      await epoch.guard(k.value)
       const fill = this.filler.fillOf(packed, times.ttl, times, tags)
-      const entry = engine.entryOf(fill, await clock.read())
-      const deadline = await send(port, () => port.redisClock.deadline(all.commandTimeout))
-      const landed = await send(port, (client) =>
+      const entry = engine.entryOf(fill, await clock.read(k.value))
+      const deadline = await sendTo(port, port.masters.of(k.value), () =>
+        port.masters.of(k.value).deadline(all.commandTimeout),
+      )
+      const landed = await send(port, k.value, (client) =>
         putScript(client, [k.value, k.lease], [encodeEntry(entry), Math.ceil(keepOf(fill)), deadline]),
       )
       if (landed !== 1) throw new UnavailableError(`Redis was too slow to set ${show(key)}`)
@@ -129,7 +131,7 @@ export class ScaleCache {
   async delete(keys: string | readonly string[]): Promise<void> {
     const { port, tags } = this.parts.engine.parts
     const list = toList(keys)
-    const work = this.change(list, (k) => send(port, (client) => client.del(k.value, k.lease)))
+    const work = this.change(list, (k) => send(port, k.value, (client) => client.del(k.value, k.lease)))
     const versions =
       this.parts.options.version === undefined
         ? Promise.resolve()
@@ -148,7 +150,9 @@ export class ScaleCache {
     const { port } = this.parts.engine.parts
     const now = Buffer.alloc(8)
     now.writeDoubleBE(Date.now())
-    await this.change(toList(keys), (k) => send(port, (client) => expireScript(client, [k.value, k.lease], [now])))
+    await this.change(toList(keys), (k) =>
+      send(port, k.value, (client) => expireScript(client, [k.value, k.lease], [now])),
+    )
     await settle(this.parts.options, this.parts.engine.parts.port)
   }
 

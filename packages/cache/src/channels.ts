@@ -26,9 +26,10 @@ export interface SkipMessage {
   key: string
   bytes: number
 }
-/** Redis went away (`open`) or is back. */
+/** Redis went away (`open`) or is back. `master`: which one of a Redis Cluster (`host:port`), else empty. */
 export interface BreakerMessage {
   open: boolean
+  master: string
   reason?: string
 }
 /** The link that keeps process memory honest came up or went down. */

@@ -64,7 +64,7 @@ export class Engine {
     const { memory, port } = this.parts
     const placeholder = memory?.open(key.value)
     try {
-      const raw = await send(port, (client) => client.getBuffer(key.value))
+      const raw = await send(port, key.value, (client) => client.getBuffer(key.value))
       if (raw === null) return NOTHING
       const judged = this.judge(key, raw, placeholder)
       return judged instanceof Promise ? await judged : judged
@@ -81,7 +81,7 @@ export class Engine {
   judge(key: EngineKey, raw: Buffer, placeholder?: Placeholder): Looked | Promise<Looked> {
     const entry = decodeEntry(raw)
     if (typeof entry === 'string') return this.corrupt(key, raw, entry)
-    const guards = this.guards(key.implicit, entry.tags)
+    const guards = this.guards(key, entry.tags)
     return guards instanceof Promise
       ? guards.then((known) => this.weigh(key, entry, known, placeholder))
       : this.weigh(key, entry, guards, placeholder)
@@ -110,8 +110,8 @@ export class Engine {
     const all = key.implicit.length === 0 ? tags : [...key.implicit, ...tags]
     // Records before the clock: a record that begins now must not be above the load's reading.
     if (all.length > 0) await this.parts.tags.ensure(all)
-    await this.parts.epoch.guard()
-    const [acquired, reading] = await settleBoth(acquireLease(port, key, leaseMs, seen), clock.read())
+    await this.parts.epoch.guard(key.value)
+    const [acquired, reading] = await settleBoth(acquireLease(port, key, leaseMs, seen), clock.read(key.value))
     if (acquired.type === 'value') return { type: 'value' }
     if (acquired.type === 'busy') return acquired
     return { type: 'load', load: new Load(this, key, acquired.lease, reading) }
@@ -134,8 +134,9 @@ export class Engine {
   }
 
   /** The guards of an entry with these tags. */
-  guards(implicit: readonly string[], tags: readonly string[]): Promise<Guard[]> | Guard[] {
-    const epoch = this.parts.epoch.guard()
+  guards(key: EngineKey, tags: readonly string[]): Promise<Guard[]> | Guard[] {
+    const { implicit } = key
+    const epoch = this.parts.epoch.guard(key.value)
     if (implicit.length === 0 && tags.length === 0)
       return epoch instanceof Promise ? epoch.then((guard) => [guard]) : [epoch]
     const rest = this.parts.tags.guards(implicit.length === 0 ? tags : [...implicit, ...tags])
@@ -175,11 +176,11 @@ export class Load {
     try {
       const landed = await this.lease.fill(encodeEntry(entry), ttl)
       if (!landed) return false
-      const guards = await this.engine.guards(this.key.implicit, entry.tags)
+      const guards = await this.engine.guards(this.key, entry.tags)
       if (allows(guards, entry.clock, this.key.implicit, entry.tags)) return true
       // A tag that only the loader knew may have no record yet: from now on it has.
       if (all.length > 0) await tags.ensure(all)
-      await epoch.guard()
+      await epoch.guard(this.key.value)
       return false
     } finally {
       this.engine.forget(this.key)

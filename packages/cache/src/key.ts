@@ -25,20 +25,27 @@ export interface KeySpace {
   readonly leasePrefix: string
   /** `<prefix>:1:t:<bucket>`. */
   readonly tagPrefix: string
-  /** `<prefix>:1:e`: the epoch. */
+  /** What the names of all copies of the epoch begin with. */
   readonly epoch: string
-  /** `<prefix>:1:c`: the logical clock. */
-  readonly clock: string
+  /** `<prefix>:1:e`, on a Cluster `<prefix>:1:e:{a}` and so on: the copies of the epoch. */
+  readonly epochs: readonly string[]
+  /** `<prefix>:1:c`, on a Cluster `<prefix>:1:c:{a}` and so on: the copies of the logical clock. */
+  readonly clocks: readonly string[]
 }
 
-export function createKeySpace(prefix: string): KeySpace {
+// Their slots are 3300, 7365 and 15495: with slots spread evenly over three masters, one on each.
+const COPIES = ['{b}', '{c}', '{a}']
+
+/** @param cluster true on a Redis Cluster: what every load needs is there in copies on several masters */
+export function createKeySpace(prefix: string, cluster: boolean): KeySpace {
   const root = `${prefix}:${FORMAT}:`
   return {
     valuePrefix: `${root}v:`,
     leasePrefix: `${root}l:`,
     tagPrefix: `${root}t:`,
     epoch: `${root}e`,
-    clock: `${root}c`,
+    epochs: cluster ? COPIES.map((tag) => `${root}e:${tag}`) : [`${root}e`],
+    clocks: cluster ? COPIES.map((tag) => `${root}c:${tag}`) : [`${root}c`],
   }
 }
 

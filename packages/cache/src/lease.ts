@@ -21,7 +21,7 @@ export async function acquireLease(
   seen: Buffer | undefined,
 ): Promise<Acquired> {
   const token = randomBytes(12).toString('base64url')
-  const acquired = send(port, (client) =>
+  const acquired = send(port, keys.lease, (client) =>
     acquireScript(client, [keys.value, keys.lease], [token, ms, seen ?? EMPTY, seen ? 1 : 0]),
   ).catch((error: unknown) => {
     // What we gave up on may still be carried out. Its release follows on the same connection, so that no lease is
@@ -58,7 +58,7 @@ export class Lease {
   /** Stores the entry; false where the lease was taken away or ran out. */
   async fill(entry: Buffer, ttl: number): Promise<boolean> {
     clearInterval(this.timer)
-    const landed = await send(this.port, (client) =>
+    const landed = await send(this.port, this.keys.lease, (client) =>
       fillScript(client, [this.keys.value, this.keys.lease], [this.token, entry, Math.ceil(ttl)]),
     )
     return landed === 1
@@ -67,11 +67,13 @@ export class Lease {
   /** Gives the lease up, so that another may load at once. Where Redis is away it runs out by itself. */
   release(): void {
     clearInterval(this.timer)
-    send(this.port, (client) => holdScript(client, [this.keys.lease], [this.token, 0])).catch(() => undefined)
+    send(this.port, this.keys.lease, (client) => holdScript(client, [this.keys.lease], [this.token, 0])).catch(
+      () => undefined,
+    )
   }
 
   private extend(): void {
-    send(this.port, (client) => holdScript(client, [this.keys.lease], [this.token, this.ms])).then(
+    send(this.port, this.keys.lease, (client) => holdScript(client, [this.keys.lease], [this.token, this.ms])).then(
       (held) => {
         // Taken away: nothing to extend. The fill will tell.
         if (held === 0) clearInterval(this.timer)

@@ -1,15 +1,7 @@
-import {
-  type Connections,
-  addReadinessCheck,
-  createRedisClock,
-  isCluster,
-  openConnections,
-  withDeadline,
-} from '@fastify-scale/kit'
+import { type Connections, addReadinessCheck, isCluster, openConnections, withDeadline } from '@fastify-scale/kit'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Redis } from 'ioredis'
-import { Breaker } from './breaker.ts'
 import { ScaleCache } from './cache.ts'
 import { LogicalClock } from './clock.ts'
 import { Deadlines } from './deadline.ts'
@@ -20,6 +12,7 @@ import { GuardBook } from './guard.ts'
 import { createKeySpace } from './key.ts'
 import { Memory } from './l1.ts'
 import { LoopTurn } from './loop-turn.ts'
+import { Masters } from './masters.ts'
 import { type ScaleCacheOptions, resolveOptions } from './options.ts'
 import type { RedisPort } from './redis-port.ts'
 import { addRouteCache } from './route/hooks.ts'
@@ -60,20 +53,13 @@ const plugin: FastifyPluginAsync<ScaleCacheOptions> = async function scaleCache(
     await withDeadline(Promise.all(client.nodes('master').map((node) => node.ping())), 1_000, 'PING').catch(
       () => undefined,
     )
-  const breaker = new Breaker({
-    probe: () => withDeadline(client.ping(), Math.max(500, options.commandTimeout), 'PING'),
-  })
-  const port: RedisPort = {
-    client,
-    breaker,
-    redisClock: createRedisClock(client),
-    deadlines: new Deadlines(options.commandTimeout),
-  }
-  const space = createKeySpace(connections.keyPrefix + options.prefix)
   const book = new GuardBook()
-  const clock = new LogicalClock(port, space.clock)
-  const epoch = new Epoch(port, clock, space.epoch, book)
-  const tags = new TagIndex(port, clock, space.tagPrefix, book)
+  const masters = new Masters(client, Math.max(500, options.commandTimeout), () => book.flush())
+  const port: RedisPort = { client, masters, deadlines: new Deadlines(options.commandTimeout) }
+  const space = createKeySpace(connections.keyPrefix + options.prefix, connections.cluster)
+  const clock = new LogicalClock(port, space.clocks)
+  const epoch = new Epoch(port, clock, space.epochs, book)
+  const tags = new TagIndex(port, clock, space.tagPrefix, book, epoch)
   const memory = options.l1 && new Memory(options.l1)
   const wakes = new Wakes()
   const engine = new Engine({
@@ -136,7 +122,7 @@ const plugin: FastifyPluginAsync<ScaleCacheOptions> = async function scaleCache(
   fastify.addHook('onClose', async function scaleCacheClose() {
     closed = true
     tracking?.close()
-    breaker.close()
+    masters.close()
     wakes.wakeAll()
     await connections.close()
   })

@@ -1,13 +1,13 @@
-import type { RedisClock, RedisClient } from '@fastify-scale/kit'
-import type { Breaker } from './breaker.ts'
+import type { RedisClient } from '@fastify-scale/kit'
+import type { Redis } from 'ioredis'
 import type { Deadlines } from './deadline.ts'
 import { UnavailableError } from './errors.ts'
+import type { Master, Masters } from './masters.ts'
 
-/** How the core reaches Redis: every call settles within its deadline or is refused by the breaker. */
+/** How the core reaches Redis: every call settles within its deadline or is refused by the breaker of its master. */
 export interface RedisPort {
   readonly client: RedisClient
-  readonly breaker: Breaker
-  readonly redisClock: RedisClock
+  readonly masters: Masters
   /** Of one command. */
   readonly deadlines: Deadlines
 }
@@ -22,11 +22,24 @@ export function isOutage(error: unknown): boolean {
 }
 
 /**
- * Sends one command through the breaker. Rejects with SCALE_CACHE_UNAVAILABLE where Redis is away or too slow, and with
- * the server's own error otherwise.
+ * Sends one command about a key through the breaker of its master. Rejects with SCALE_CACHE_UNAVAILABLE where that is
+ * away or too slow, and with the server's own error otherwise.
  */
-export function send<T>(port: RedisPort, command: (client: RedisClient) => Promise<T>): Promise<T> {
-  const { breaker, deadlines } = port
+export function send<T>(port: RedisPort, key: string, command: (client: RedisClient) => Promise<T>): Promise<T> {
+  return through(port, port.masters.of(key), () => command(port.client))
+}
+
+/** Sends one command to a master, in the same way. */
+export function sendTo<T>(port: RedisPort, master: Master, command: (node: Redis) => Promise<T>): Promise<T> {
+  return through(port, master, () => {
+    const { node } = master
+    return node ? command(node) : Promise.reject(new Error('no connection'))
+  })
+}
+
+function through<T>(port: RedisPort, master: Master, command: () => Promise<T>): Promise<T> {
+  const { deadlines } = port
+  const { breaker } = master
   if (breaker.open) return Promise.reject(new UnavailableError(`Redis is away: ${breaker.reason ?? 'no answer'}`))
   return new Promise<T>((resolve, reject) => {
     const fail = (reason: string): void => {
@@ -37,7 +50,7 @@ export function send<T>(port: RedisPort, command: (client: RedisClient) => Promi
       waiter.late = undefined
       fail(`nothing in ${deadlines.ms} ms`)
     })
-    command(port.client).then(
+    command().then(
       (reply) => {
         if (waiter.late === undefined) return
         waiter.late = undefined

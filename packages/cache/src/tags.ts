@@ -1,4 +1,5 @@
 import type { LogicalClock } from './clock.ts'
+import type { Epoch } from './epoch.ts'
 import type { Guard, GuardBook } from './guard.ts'
 import { BUCKETS, bucketOf } from './key.ts'
 import { invalidateScript } from './lua/invalidate.lua.ts'
@@ -18,12 +19,14 @@ export class TagIndex {
   private readonly clock: LogicalClock
   private readonly prefix: string
   private readonly book: GuardBook
+  private readonly epoch: Epoch
 
-  constructor(port: RedisPort, clock: LogicalClock, prefix: string, book: GuardBook) {
+  constructor(port: RedisPort, clock: LogicalClock, prefix: string, book: GuardBook, epoch: Epoch) {
     this.port = port
     this.clock = clock
     this.prefix = prefix
     this.book = book
+    this.epoch = epoch
   }
 
   /** Makes the records that are missing, so that the first load with a tag need not run twice. */
@@ -50,11 +53,11 @@ export class TagIndex {
       if (known && of.every((tag) => known.scores.has(tag))) found.push(known)
       else
         pending.push(
-          this.book.read(
-            key,
-            of,
-            () => send(this.port, (client) => client.zmscore(key, '', ...of)) as Promise<(string | null)[]>,
-          ),
+          this.book.read(key, of, async () => {
+            // Of a server that was never seen a new epoch must be known before its records count.
+            await this.epoch.meet(this.port.masters.of(key))
+            return send(this.port, key, (client) => client.zmscore(key, '', ...of)) as Promise<(string | null)[]>
+          }),
         )
     }
     return pending.length === 0 ? found : Promise.all(pending).then((read) => [...found, ...read])
@@ -68,7 +71,7 @@ export class TagIndex {
     await Promise.all(
       Array.from(groupByBucket(tags).keys(), (bucket) => {
         const key = this.keyOf(bucket)
-        return send(this.port, (client) => client.zadd(key, 'NX', now, '')).finally(() => this.book.drop(key))
+        return send(this.port, key, (client) => client.zadd(key, 'NX', now, '')).finally(() => this.book.drop(key))
       }),
     )
   }
@@ -79,8 +82,8 @@ export class TagIndex {
     await Promise.all(
       Array.from(groupByBucket(tags), ([bucket, of]) => {
         const key = this.keyOf(bucket)
-        return send(this.port, (client) => invalidateScript(client, [key], [now, MOST_IN_RECORD, ...of])).finally(() =>
-          this.book.drop(key),
+        return send(this.port, key, (client) => invalidateScript(client, [key], [now, MOST_IN_RECORD, ...of])).finally(
+          () => this.book.drop(key),
         )
       }),
     )

@@ -1,7 +1,8 @@
 import { type RedisServer, startRedis, waitFor } from '@fastify-scale/dev-services'
 import type { FastifyInstance } from 'fastify'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type ScaleCacheOptions, breakerChannel } from '../src/index.ts'
+import { KINDS, type Servers, startServers } from './servers.ts'
 import { appWith as appWithRoom, uniquePrefix } from './support.ts'
 
 const appWith = (options: ScaleCacheOptions): Promise<FastifyInstance> =>
@@ -29,7 +30,10 @@ afterEach(async () => {
 const BOUND = 750
 
 /** 100 gets a second while `during` goes on; how long each took, and what it answered. */
-async function load(during: () => Promise<void>): Promise<{ took: number[]; answers: unknown[] }> {
+async function load(
+  app: FastifyInstance,
+  during: () => Promise<void>,
+): Promise<{ took: number[]; answers: unknown[] }> {
   const took: number[] = []
   const calls: Promise<unknown>[] = []
   let n = 0
@@ -48,7 +52,7 @@ async function load(during: () => Promise<void>): Promise<{ took: number[]; answ
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
-async function backAgain(): Promise<void> {
+async function backAgain(app: FastifyInstance): Promise<void> {
   const start = performance.now()
   await waitFor(async () => {
     await app.cache.set('back', 1)
@@ -56,19 +60,6 @@ async function backAgain(): Promise<void> {
   })
   expect(performance.now() - start).toBeLessThan(5_000)
 }
-
-test('a frozen Redis: every call is answered within its bound, and all is as before when it goes on', async () => {
-  const { took, answers } = await load(async () => {
-    await pause(300)
-    redis.freeze()
-    await pause(2_000)
-    redis.thaw()
-    await backAgain()
-  })
-  expect(answers.length).toBeGreaterThan(100)
-  expect(new Set(answers)).toEqual(new Set(['loaded']))
-  expect(Math.max(...took)).toBeLessThan(BOUND)
-})
 
 test('a read waits for a frozen Redis once', async () => {
   await app.close()
@@ -90,43 +81,16 @@ test('a read waits for a frozen Redis once', async () => {
 })
 
 test('a killed Redis: the same', async () => {
-  const { took, answers } = await load(async () => {
+  const { took, answers } = await load(app, async () => {
     await pause(300)
     await redis.kill()
     await pause(1_000)
     await redis.restart()
-    await backAgain()
+    await backAgain(app)
   })
   expect(answers.length).toBeGreaterThan(50)
   expect(new Set(answers)).toEqual(new Set(['loaded']))
   expect(Math.max(...took)).toBeLessThan(BOUND)
-})
-
-test('what could not be carried out is rejected, never acknowledged', async () => {
-  await app.cache.set('k', 1, { tags: 't' })
-  redis.freeze()
-  const calls = [
-    app.cache.delete('k'),
-    app.cache.expire('k'),
-    app.cache.invalidateTags('t'),
-    app.cache.clear(),
-    app.cache.set('k', 2),
-    app.cache.namespace('n').clear(),
-  ]
-  for (const call of await Promise.allSettled(calls)) {
-    expect(call.status).toBe('rejected')
-    expect((call as PromiseRejectedResult).reason).toMatchObject({ code: 'SCALE_CACHE_UNAVAILABLE', statusCode: 503 })
-  }
-  expect(await app.cache.get('other')).toBeUndefined()
-})
-
-test('a set that was rejected because Redis was frozen does not land when it goes on', async () => {
-  await app.cache.set('k', 'first')
-  redis.freeze()
-  await expect(app.cache.set('k', 'late')).rejects.toMatchObject({ code: 'SCALE_CACHE_UNAVAILABLE' })
-  redis.thaw()
-  await waitFor(async () => (await app.cache.get('k')) !== undefined)
-  expect(await app.cache.get('k')).toBe('first')
 })
 
 test('while Redis is away callers share loads, and few loaders run at once', async () => {
@@ -210,4 +174,58 @@ test('stale if Redis and the loader are both away, within staleIfError', async (
   await waitFor(async () => (await app.cache.getOrSet('k', fail, options)) === 'known')
   await expect(app.cache.getOrSet('never-seen', fail, options)).rejects.toThrow('source is down')
   await redis.restart()
+})
+
+describe.each(KINDS)('frozen: %s', (kind) => {
+  let servers: Servers
+
+  beforeAll(async () => {
+    servers = await startServers(kind)
+  })
+  beforeEach(async () => {
+    await app.close()
+    app = await appWith({ redis: servers.redis, prefix: uniquePrefix() })
+  })
+  afterEach(() => servers.thaw())
+  afterAll(() => servers.stop())
+
+  test('a frozen Redis: every call is answered within its bound, and all is as before when it goes on', async () => {
+    const { took, answers } = await load(app, async () => {
+      await pause(300)
+      servers.freeze()
+      await pause(2_000)
+      servers.thaw()
+      await backAgain(app)
+    })
+    expect(answers.length).toBeGreaterThan(100)
+    expect(new Set(answers)).toEqual(new Set(['loaded']))
+    expect(Math.max(...took)).toBeLessThan(BOUND)
+  })
+
+  test('what could not be carried out is rejected, never acknowledged', async () => {
+    await app.cache.set('k', 1, { tags: 't' })
+    servers.freeze()
+    const calls = [
+      app.cache.delete('k'),
+      app.cache.expire('k'),
+      app.cache.invalidateTags('t'),
+      app.cache.clear(),
+      app.cache.set('k', 2),
+      app.cache.namespace('n').clear(),
+    ]
+    for (const call of await Promise.allSettled(calls)) {
+      expect(call.status).toBe('rejected')
+      expect((call as PromiseRejectedResult).reason).toMatchObject({ code: 'SCALE_CACHE_UNAVAILABLE', statusCode: 503 })
+    }
+    expect(await app.cache.get('other')).toBeUndefined()
+  })
+
+  test('a set that was rejected because Redis was frozen does not land when it goes on', async () => {
+    await app.cache.set('k', 'first')
+    servers.freeze()
+    await expect(app.cache.set('k', 'late')).rejects.toMatchObject({ code: 'SCALE_CACHE_UNAVAILABLE' })
+    servers.thaw()
+    await waitFor(async () => (await app.cache.get('k')) !== undefined)
+    expect(await app.cache.get('k')).toBe('first')
+  })
 })

@@ -79,6 +79,20 @@ test('what is in memory goes when another process deletes it, when it runs out, 
   await waitFor(async () => (await one.cache.getOrSet('short', () => 2, { ttl: 100 })) === 2)
 })
 
+test('a Redis that was flushed is used again at once: one load, and not one for each call', async () => {
+  const { app } = await start({ redis: redis.url })
+  await remembered(app, 'k')
+  await admin.flushall()
+  let loads = 0
+  await waitFor(async () => {
+    loads = 0
+    await app.cache.getOrSet('k', () => ++loads)
+    await app.cache.getOrSet('k', () => ++loads)
+    return loads === 0
+  })
+  expect(await app.cache.get('k')).not.toBe('value')
+})
+
 test('memory is not used while its link is down or silent, and is used again afterwards', async () => {
   let link: number | undefined
   const proxy: FaultProxy = await faultProxy({ target: redis.url })

@@ -1,30 +1,26 @@
 import { type Script, defineScript } from '@fastify-scale/kit'
 
+const RAISE = `local function raise(to)
+  local floor = redis.call('HGET', KEYS[1], 'floor')
+  if not floor or tonumber(to) > tonumber(floor) then redis.call('HSET', KEYS[1], 'floor', to) end
+end
+`
+
 /**
- * Begins a new epoch where a server is met that was not known: what it holds may be from before a failover.
+ * Decides on the floor that a server brings which was met for the first time: once, whoever asks.
  *
- * KEYS epoch (hash: floor; r:<run id> of each server). ARGV clock, run id...
- * Returns {floor, 1 where a new epoch began}.
+ * KEYS epoch (hash: floor; r:<run id> the floor of each server, k:<run id> where every copy has it). ARGV clock, run id.
+ * Returns {floor of this server, 1 where it was decided now}.
  */
-export const epochScript: Script = defineScript(
-  `local new = 0
-for i = 2, #ARGV do
-  if redis.call('HSETNX', KEYS[1], 'r:' .. ARGV[i], '1') == 1 then new = 1 end
-end
-local floor = redis.call('HGET', KEYS[1], 'floor')
-if new == 1 or not floor then
-  if not floor or tonumber(ARGV[1]) > tonumber(floor) then floor = ARGV[1] end
-  redis.call('HSET', KEYS[1], 'floor', floor)
-  new = 1
-end
+export const meetScript: Script = defineScript(
+  `${RAISE}local new = redis.call('HSETNX', KEYS[1], 'r:' .. ARGV[2], ARGV[1])
+local floor = redis.call('HGET', KEYS[1], 'r:' .. ARGV[2])
+raise(floor)
 return {floor, new}
 `,
 )
 
-/** KEYS epoch. ARGV clock. Raises the floor: everything loaded before is invalid. */
-export const clearScript: Script = defineScript(
-  `local floor = redis.call('HGET', KEYS[1], 'floor')
-if not floor or tonumber(ARGV[1]) > tonumber(floor) then redis.call('HSET', KEYS[1], 'floor', ARGV[1]) end
+/** KEYS epoch. ARGV floor. Raises the floor: everything loaded before is invalid. */
+export const raiseScript: Script = defineScript(`${RAISE}raise(ARGV[1])
 return 1
-`,
-)
+`)
