@@ -197,12 +197,13 @@ export class ScaleCache {
     if (typeof loader !== 'function') throw new OptionError(`the loader must be a function, but is ${show(loader)}`)
     const k = this.keyOf(key)
     const { engine } = this.parts
-    const held = engine.parts.memory?.trusted ? await this.reader.remembered(k) : undefined
+    const { memory } = engine.parts
+    const held = memory?.trusted ? await this.reader.remembered(k) : undefined
     if (held) return this.reader.fromMemory(key, held)
     let first: Looked | undefined
     let away = false
     try {
-      first = await engine.look(k)
+      first = await engine.look(k, memory?.trusted ? undefined : tagsOf(this.path, options?.tags))
       if (first.state === 'fresh' && first.entry?.kind === KIND.serialized && !first.entry.compressed) {
         const value = this.reader.fromRedis(k, first.entry)
         if (value !== CORRUPT) return value

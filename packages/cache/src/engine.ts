@@ -7,6 +7,7 @@ import type { Memory } from './l1.ts'
 import { type Lease, acquireLease } from './lease.ts'
 import type { LoopTurn } from './loop-turn.ts'
 import type { Placeholder } from './placeholders.ts'
+import { Reading, allOf } from './reading.ts'
 import { type RedisPort, send } from './redis-port.ts'
 import type { Packed } from './serializer.ts'
 import type { TagIndex } from './tags.ts'
@@ -59,14 +60,22 @@ export class Engine {
     this.parts = parts
   }
 
-  /** Reads the key from Redis and judges what is there. */
-  async look(key: EngineKey): Promise<Looked> {
+  /**
+   * Reads the key from Redis and judges what is there.
+   *
+   * @param tags the tags that the entry is likely to have, if it has any
+   */
+  async look(key: EngineKey, tags: readonly string[] = NONE): Promise<Looked> {
     const { memory, port } = this.parts
     const placeholder = memory?.open(key.value)
     try {
+      const home = port.masters.of(key.value)
+      const ahead = home.known ? this.ahead(key, tags) : undefined
       const raw = await send(port, key.value, (client) => client.getBuffer(key.value))
       if (raw === null) return NOTHING
-      const judged = this.judge(key, raw, placeholder)
+      // What was asked ahead is of no use where a server has answered that was not known then.
+      const valid = home.known && port.masters.of(key.value) === home
+      const judged = this.judge(key, raw, placeholder, valid ? ahead : undefined)
       return judged instanceof Promise ? await judged : judged
     } catch (error) {
       // Not even a string: somebody else's.
@@ -78,10 +87,15 @@ export class Engine {
   }
 
   /** Says what an entry is good for, now; and keeps a fresh one in memory where that is allowed. */
-  judge(key: EngineKey, raw: Buffer, placeholder?: Placeholder): Looked | Promise<Looked> {
+  private judge(
+    key: EngineKey,
+    raw: Buffer,
+    placeholder: Placeholder | undefined,
+    ahead: Ahead | undefined,
+  ): Looked | Promise<Looked> {
     const entry = decodeEntry(raw)
     if (typeof entry === 'string') return this.corrupt(key, raw, entry)
-    const guards = this.guards(key, entry.tags)
+    const guards = this.guards(key, entry.tags, ahead)
     return guards instanceof Promise
       ? guards.then((known) => this.weigh(key, entry, known, placeholder))
       : this.weigh(key, entry, guards, placeholder)
@@ -134,14 +148,30 @@ export class Engine {
   }
 
   /** The guards of an entry with these tags. */
-  guards(key: EngineKey, tags: readonly string[]): Promise<Guard[]> | Guard[] {
-    const { implicit } = key
+  guards(key: EngineKey, tags: readonly string[], ahead?: Ahead): Promise<Guard[]> | Guard[] {
+    const all = key.implicit.length === 0 ? tags : [...key.implicit, ...tags]
+    if (ahead) {
+      const { asked } = ahead
+      return allOf(
+        all.length === 0 || tags.every((tag) => ahead.tags.includes(tag))
+          ? asked
+          : [asked[0] as Reading, ...this.parts.tags.ask(all)],
+      )
+    }
     const epoch = this.parts.epoch.guard(key.value)
-    if (implicit.length === 0 && tags.length === 0)
-      return epoch instanceof Promise ? epoch.then((guard) => [guard]) : [epoch]
-    const rest = this.parts.tags.guards(implicit.length === 0 ? tags : [...implicit, ...tags])
+    if (all.length === 0) return epoch instanceof Promise ? epoch.then((guard) => [guard]) : [epoch]
+    const rest = this.parts.tags.guards(all)
     if (!(epoch instanceof Promise) && !(rest instanceof Promise)) return [epoch, ...rest]
     return Promise.all([epoch, rest]).then(([guard, others]) => [guard, ...others])
+  }
+
+  /** Asks for the guards along with the value, where they are not in memory: one round trip instead of two. */
+  private ahead(key: EngineKey, tags: readonly string[]): Ahead | undefined {
+    const epoch = this.parts.epoch.ask(key.value)
+    if (!(epoch instanceof Reading)) return undefined
+    const { implicit } = key
+    if (implicit.length === 0 && tags.length === 0) return { asked: [epoch], tags }
+    return { asked: [epoch, ...this.parts.tags.ask(implicit.length === 0 ? tags : [...implicit, ...tags])], tags }
   }
 
   /** A change to a key that this process made itself: its own memory forgets at once. */
@@ -205,6 +235,13 @@ function allows(
 }
 
 const NOTHING: Looked = { state: 'none' }
+const NONE: readonly string[] = []
+
+/** Guards that were asked for before it was known which are needed. */
+interface Ahead {
+  asked: readonly (Guard | Reading)[]
+  tags: readonly string[]
+}
 
 function isWrongType(error: unknown): boolean {
   return error instanceof Error && error.name === 'ReplyError' && error.message.startsWith('WRONGTYPE')

@@ -81,15 +81,13 @@ export function decodeEntry(buffer: Buffer): Entry | string {
   const kind = flags & 0x0f
   if (kind > KIND.response || (flags & ~(0x0f | COMPRESSED)) !== 0) return `entry kind ${flags}`
   const count = buffer.readUInt16BE(44)
-  const tags: string[] = []
   let at = HEADER_BYTES
   for (let i = 0; i < count; i++) {
     if (at + 2 > buffer.length) return 'truncated tags'
-    const end = at + 2 + buffer.readUInt16BE(at)
-    if (end > buffer.length) return 'truncated tags'
-    tags.push(buffer.toString('utf8', at + 2, end))
-    at = end
+    at += 2 + buffer.readUInt16BE(at)
+    if (at > buffer.length) return 'truncated tags'
   }
+  const tags = count === 0 ? NO_TAGS : readTags(buffer, at)
   return {
     kind: kind as Kind,
     compressed: (flags & COMPRESSED) !== 0,
@@ -101,6 +99,27 @@ export function decodeEntry(buffer: Buffer): Entry | string {
     tags,
     payload: buffer.subarray(at),
   }
+}
+
+const NO_TAGS: readonly string[] = []
+/** The tags of entries that were read lately, by their bytes: one array for all that have the same. */
+const sections: Map<string, readonly string[]> = new Map()
+const MOST_SECTIONS = 1_000
+
+function readTags(buffer: Buffer, end: number): readonly string[] {
+  const section = buffer.toString('latin1', HEADER_BYTES, end)
+  let tags = sections.get(section)
+  if (tags) return tags
+  const list: string[] = []
+  for (let at = HEADER_BYTES; at < end; ) {
+    const next = at + 2 + buffer.readUInt16BE(at)
+    list.push(buffer.toString('utf8', at + 2, next))
+    at = next
+  }
+  tags = Object.freeze(list)
+  if (sections.size >= MOST_SECTIONS) sections.clear()
+  sections.set(section, tags)
+  return tags
 }
 
 /** True where a stale entry may be answered while one process reloads. */

@@ -3,6 +3,7 @@ import type { LogicalClock } from './clock.ts'
 import type { Guard, GuardBook } from './guard.ts'
 import { meetScript, raiseScript } from './lua/epoch.lua.ts'
 import type { Master } from './masters.ts'
+import { Reading } from './reading.ts'
 import { type RedisPort, send, sendTo } from './redis-port.ts'
 
 /**
@@ -17,7 +18,6 @@ export class Epoch {
   private readonly copies: readonly string[]
   private readonly book: GuardBook
   private readonly meetings: Map<Master, Promise<void>> = new Map()
-  private readonly scheduled: Map<string, Promise<Guard>> = new Map()
 
   constructor(port: RedisPort, clock: LogicalClock, copies: readonly string[], book: GuardBook) {
     this.port = port
@@ -28,11 +28,18 @@ export class Epoch {
 
   /** The epoch's guard, for what lives on the master of this key. */
   guard(key: string): Promise<Guard> | Guard {
+    const found = this.ask(key)
+    if (found === undefined) return this.meetBoth(key).then(() => this.guard(key))
+    return found instanceof Reading ? (found.guard ?? found.done) : found
+  }
+
+  /** The guard, or a reading that is on its way from now on; undefined where a master must be met before. */
+  ask(key: string): Guard | Reading | undefined {
     const { masters } = this.port
     const copy = masters.nearest(this.copies, key)
-    const [home, master] = [masters.of(key), masters.of(copy)]
-    if (home.known && master.known) return this.book.get(copy) ?? this.read(copy)
-    return Promise.all([this.meet(home), this.meet(master)]).then(() => this.guard(key))
+    const master = masters.of(copy)
+    if (!master.known || !masters.of(key).known) return undefined
+    return this.book.get(copy) ?? master.join(copy, () => this.fetch(copy))
   }
 
   /** Makes sure that a master is known: one that never was seen begins a new epoch. Each new connection is looked at. */
@@ -85,28 +92,26 @@ export class Epoch {
     )
   }
 
-  /** Reads a copy; one that is gone (evicted, flushed) begins anew. Those who ask in one turn share the reading. */
-  private read(copy: string): Promise<Guard> {
-    let reading = this.scheduled.get(copy)
-    if (!reading) {
-      reading = new Promise<void>((resolve) => process.nextTick(resolve)).then(() => {
-        this.scheduled.delete(copy)
-        return this.fetch(copy)
-      })
-      this.scheduled.set(copy, reading)
-    }
-    return reading
+  private async meetBoth(key: string): Promise<void> {
+    const { masters } = this.port
+    await Promise.all([this.meet(masters.of(key)), this.meet(masters.of(masters.nearest(this.copies, key)))])
   }
 
-  private async fetch(copy: string): Promise<Guard> {
-    const floor = (): Promise<string | null> => send(this.port, copy, (client) => client.hget(copy, 'floor'))
-    const guard = await this.book.read(copy, [], async () => [await floor()])
-    if (guard.floor !== undefined) return guard
+  /** Reads a copy; one that is gone (evicted, flushed) begins anew. */
+  private fetch(copy: string): Promise<Guard> {
+    return this.readFloor(copy).then((guard) => (guard.floor === undefined ? this.renew(copy) : guard))
+  }
+
+  private async renew(copy: string): Promise<Guard> {
     const now = await this.clock.tick()
     await send(this.port, copy, (client) => client.hsetnx(copy, 'floor', String(now))).finally(() =>
       this.book.drop(copy),
     )
-    return this.book.read(copy, [], async () => [await floor()])
+    return this.readFloor(copy)
+  }
+
+  private readFloor(copy: string): Promise<Guard> {
+    return this.book.read(copy, [], () => send(this.port, copy, (client) => client.hmget(copy, 'floor')))
   }
 
   private forget(): void {

@@ -1,4 +1,4 @@
-import { Placeholders } from './placeholders.ts'
+import { type Placeholder, Placeholders } from './placeholders.ts'
 
 /** The most tags of one record that are remembered in process memory. */
 const MOST_SCORES = 4_096
@@ -41,30 +41,43 @@ export class GuardBook {
     return this.guards.get(key)
   }
 
-  /** Reads a record and keeps it, unless it changed meanwhile. */
-  async read(key: string, tags: readonly string[], fetch: () => Promise<(string | null)[]>): Promise<Guard> {
+  /**
+   * Reads a record and keeps it, unless it changed meanwhile.
+   *
+   * @param fetch gives the floor and the readings of the tags; it must be asking now, not later
+   */
+  read(key: string, tags: readonly string[], fetch: () => Promise<(string | null)[]>): Promise<Guard> {
     const placeholder = this.readings.open(key)
-    try {
-      const [floor, ...scores] = await fetch()
-      let guard = new Guard(floor === null || floor === undefined ? undefined : Number(floor))
-      const known = placeholder.alive && this.trusted ? this.guards.get(key) : undefined
-      // Unchanged since it was read: one guard knows what both readings found.
-      if (known) guard = known
-      if (guard.scores.size > MOST_SCORES) {
-        // Never taken out of: somebody may be about to judge by it.
-        guard.alive = false
-        guard = new Guard(guard.floor)
-      }
-      for (const [i, tag] of tags.entries()) {
-        const score = scores[i]
-        guard.scores.set(tag, score === null || score === undefined ? null : Number(score))
-      }
-      if (!placeholder.alive || !this.trusted) guard.alive = false
-      else this.guards.set(key, guard)
-      return guard
-    } finally {
-      this.readings.close(key, placeholder)
+    return fetch().then(
+      (values) => {
+        this.readings.close(key, placeholder)
+        return this.take(key, placeholder, tags, values)
+      },
+      (error: unknown) => {
+        this.readings.close(key, placeholder)
+        throw error
+      },
+    )
+  }
+
+  private take(key: string, placeholder: Placeholder, tags: readonly string[], values: (string | null)[]): Guard {
+    const [floor] = values
+    const vouched = placeholder.alive && this.trusted
+    // Unchanged since it was read: one guard knows what both readings found.
+    let guard = vouched ? this.guards.get(key) : undefined
+    if (guard && guard.scores.size > MOST_SCORES) {
+      // Never taken out of: somebody may be about to judge by it.
+      guard.alive = false
+      guard = undefined
     }
+    guard ??= new Guard(floor === null || floor === undefined ? undefined : Number(floor))
+    for (let i = 0; i < tags.length; i++) {
+      const score = values[i + 1]
+      guard.scores.set(tags[i] as string, score === null || score === undefined ? null : Number(score))
+    }
+    if (vouched) this.guards.set(key, guard)
+    else guard.alive = false
+    return guard
   }
 
   /** The record changed. */

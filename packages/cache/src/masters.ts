@@ -3,6 +3,8 @@ import { type RedisClient, type RedisClock, createRedisClock, isCluster, withDea
 import calculateSlot from 'cluster-key-slot'
 import type { Cluster, Redis } from 'ioredis'
 import { Breaker } from './breaker.ts'
+import type { Guard } from './guard.ts'
+import { Reading } from './reading.ts'
 
 /** One server that keys live on, with what this process knows of it. */
 export class Master {
@@ -11,18 +13,40 @@ export class Master {
   readonly breaker: Breaker
   /** True once its run id was looked at on the present connection; see `Epoch`. */
   known = false
-  private readonly find: () => Redis | undefined
+  /** Its connection, while there is one. */
+  node: Redis | undefined
   private readonly clocks: WeakMap<Redis, RedisClock> = new WeakMap()
+  private readonly readings: Map<string, Reading> = new Map()
+  private gathering = false
 
-  constructor(name: string, find: () => Redis | undefined, breaker: Breaker) {
+  constructor(name: string, node: Redis | undefined, probe: (master: Master) => Promise<void>) {
     this.name = name
-    this.find = find
-    this.breaker = breaker
+    this.node = node
+    this.breaker = new Breaker({ name, probe: () => probe(this) })
   }
 
-  /** Its connection, while there is one. */
-  get node(): Redis | undefined {
-    return this.find()
+  /** What is sent to it in this turn goes out in one write: most of what a command costs is the call of the system. */
+  gather(): void {
+    if (this.gathering) return
+    this.gathering = true
+    const stream = this.node?.stream
+    stream?.cork()
+    process.nextTick(() => {
+      this.gathering = false
+      this.readings.clear()
+      stream?.uncork()
+    })
+  }
+
+  /**
+   * A reading begun in this turn, or a new one: it has not left the process yet, so what it will find is not older than
+   * this call. `begin` must send at once.
+   */
+  join(key: string, begin: () => Promise<Guard>): Reading {
+    this.gather()
+    let reading = this.readings.get(key)
+    if (!reading) this.readings.set(key, (reading = new Reading(begin())))
+    return reading
   }
 
   /** Tells deadlines in its TIME. */
@@ -56,12 +80,13 @@ export class Masters {
     this.probeTimeout = probeTimeout
     this.onReconnect = onReconnect
     if (!isCluster(client)) {
-      this.one = this.create('', () => client)
-      this.watch(client)
+      this.one = new Master('', client, this.probe)
+      this.watch(client, this.one)
       return
     }
-    for (const node of client.nodes('master')) this.watch(node)
+    for (const node of client.nodes()) this.onNode(node)
     client.on('+node', this.onNode)
+    client.on('-node', this.offNode)
   }
 
   /** The master that a key lives on. */
@@ -96,40 +121,41 @@ export class Masters {
     this.one?.breaker.close()
     for (const master of this.byName.values()) master.breaker.close()
     this.client.off('+node', this.onNode)
+    this.client.off('-node', this.offNode)
   }
 
   private named(name: string): Master {
     let master = this.byName.get(name)
-    if (!master) {
-      const { client } = this
-      const find = (): Redis | undefined => (client as Cluster).nodes().find((node) => nameOf(node) === name)
-      this.byName.set(name, (master = this.create(name, find)))
-    }
+    if (!master) this.byName.set(name, (master = new Master(name, undefined, this.probe)))
     return master
   }
 
-  private create(name: string, find: () => Redis | undefined): Master {
-    const probe = async (): Promise<void> => {
-      try {
-        const node = find()
-        if (!node) throw new Error('no connection')
-        await withDeadline(node.ping(), this.probeTimeout, 'PING')
-      } catch (error) {
-        // Its slots may be another's by now, and it can't say so itself.
-        if (isCluster(this.client)) this.client.refreshSlotsCache()
-        throw error
-      }
+  private readonly probe = async ({ node }: Master): Promise<void> => {
+    try {
+      if (!node) throw new Error('no connection')
+      await withDeadline(node.ping(), this.probeTimeout, 'PING')
+    } catch (error) {
+      // Its slots may be another's by now, and it can't say so itself.
+      if (isCluster(this.client)) this.client.refreshSlotsCache()
+      throw error
     }
-    return new Master(name, find, new Breaker({ name, probe }))
   }
 
-  private readonly onNode = (node: Redis): void => this.watch(node)
+  private readonly onNode = (node: Redis): void => {
+    const master = this.named(nameOf(node))
+    master.node = node
+    this.watch(node, master)
+  }
 
-  private watch(node: Redis): void {
+  private readonly offNode = (node: Redis): void => {
+    const master = this.named(nameOf(node))
+    if (master.node === node) master.node = undefined
+  }
+
+  private watch(node: Redis, master: Master): void {
     if (this.watched.has(node)) return
     this.watched.add(node)
     node.on('ready', () => {
-      const master = this.one ?? this.named(nameOf(node))
       master.known = false
       this.onReconnect()
     })

@@ -50,6 +50,7 @@ function through<T>(port: RedisPort, master: Master, command: () => Promise<T>):
       waiter.late = undefined
       fail(`nothing in ${deadlines.ms} ms`)
     })
+    master.gather()
     command().then(
       (reply) => {
         if (waiter.late === undefined) return

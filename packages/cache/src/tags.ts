@@ -3,7 +3,10 @@ import type { Epoch } from './epoch.ts'
 import type { Guard, GuardBook } from './guard.ts'
 import { BUCKETS, bucketOf } from './key.ts'
 import { invalidateScript } from './lua/invalidate.lua.ts'
+import { Reading, allOf } from './reading.ts'
 import { type RedisPort, send } from './redis-port.ts'
+
+type Scores = Promise<(string | null)[]>
 
 /** The most tags one record remembers as invalidated before its floor rises over the older half. */
 const MOST_IN_RECORD = 2_000
@@ -45,22 +48,18 @@ export class TagIndex {
 
   /** The guards of these tags: from memory where the tracking link vouches for them, else read after this call. */
   guards(tags: readonly string[]): Promise<Guard[]> | Guard[] {
-    const found: Guard[] = []
-    const pending: Promise<Guard>[] = []
+    return allOf(this.ask(tags))
+  }
+
+  /** The guards, or the readings of them that are on their way from now on. */
+  ask(tags: readonly string[]): (Guard | Reading)[] {
+    const asked: (Guard | Reading)[] = []
     for (const [bucket, of] of groupByBucket(tags)) {
       const key = this.keyOf(bucket)
       const known = this.book.get(key)
-      if (known && of.every((tag) => known.scores.has(tag))) found.push(known)
-      else
-        pending.push(
-          this.book.read(key, of, async () => {
-            // Of a server that was never seen a new epoch must be known before its records count.
-            await this.epoch.meet(this.port.masters.of(key))
-            return send(this.port, key, (client) => client.zmscore(key, '', ...of)) as Promise<(string | null)[]>
-          }),
-        )
+      asked.push(known && of.every((tag) => known.scores.has(tag)) ? known : this.read(key, of))
     }
-    return pending.length === 0 ? found : Promise.all(pending).then((read) => [...found, ...read])
+    return asked
   }
 
   /** Makes sure that the tags have records; one that is missing begins now. */
@@ -89,17 +88,36 @@ export class TagIndex {
     )
   }
 
+  private read(key: string, tags: readonly string[]): Reading {
+    const master = this.port.masters.of(key)
+    const fetch = (): Promise<Guard> =>
+      this.book.read(key, tags, () => send(this.port, key, (client) => client.zmscore(key, '', ...tags)) as Scores)
+    // Of a server that was never seen a new epoch must be known before its records count.
+    if (!master.known) return new Reading(this.epoch.meet(master).then(fetch))
+    return master.join(`${key} ${tags.join(' ')}`, fetch)
+  }
+
   private keyOf(bucket: number): string {
     return `${this.prefix}${bucket}`
   }
 }
 
-function groupByBucket(tags: readonly string[]): Map<number, string[]> {
+/** Of the tags that entries carry: `decodeEntry` gives one frozen array for all that have the same. */
+const grouped: WeakMap<readonly string[], ReadonlyMap<number, readonly string[]>> = new WeakMap()
+
+function groupByBucket(tags: readonly string[]): ReadonlyMap<number, readonly string[]> {
+  if (!Object.isFrozen(tags)) return group(tags)
+  let groups = grouped.get(tags)
+  if (!groups) grouped.set(tags, (groups = group(tags)))
+  return groups
+}
+
+function group(tags: readonly string[]): ReadonlyMap<number, readonly string[]> {
   const groups = new Map<number, string[]>()
   for (const tag of tags) {
     const bucket = bucketOf(tag)
-    const group = groups.get(bucket)
-    if (group) group.push(tag)
+    const of = groups.get(bucket)
+    if (of) of.push(tag)
     else groups.set(bucket, [tag])
   }
   return groups
