@@ -404,17 +404,186 @@ test('a HEAD request is answered from the GET', async () => {
   expect(one.runs()).toBe(1)
 })
 
-test('while Redis is away handlers answer', async () => {
-  const own = await startRedis()
-  const one = await site({ ttl: '60s' }, undefined, undefined, { redis: own.url, commandTimeout: 100 })
-  await get(one.app)
-  await own.kill()
-  const response = await waitFor(async () => {
-    const answer = await get(one.app)
-    return String(answer.headers['cache-status']).includes('redis-away') && answer
+describe('while Redis is away', () => {
+  async function away(
+    cache: RouteCacheOptions,
+    handler: Handler,
+    options: ScaleCacheOptions = {},
+    setup?: (app: FastifyInstance) => void,
+  ): Promise<Site> {
+    const own = await startRedis()
+    const one = await site(cache, handler, setup, { redis: own.url, commandTimeout: 100, ...options })
+    await own.kill()
+    ends.push(() => own.stop())
+    // Until nothing waits for it any more.
+    await waitFor(async () =>
+      String((await get(one.app, {}, '/?probe')).headers['cache-status']).includes('detail=redis-away'),
+    )
+    return one
+  }
+  const ends: (() => Promise<void>)[] = []
+  afterEach(async () => {
+    for (const end of ends.splice(0)) await end()
   })
-  expect(response.body).toBe('body')
-  await own.stop()
+  /** A handler that answers when it is told to. */
+  function gate(answer: Handler): { handler: Handler; open: () => void; waiting: () => number } {
+    let waiting = 0
+    let open!: () => void
+    const opened = new Promise<void>((resolve) => (open = resolve))
+    return {
+      open,
+      waiting: () => waiting,
+      async handler(request, reply) {
+        if (request.url.includes('probe')) return 'probe'
+        waiting++
+        await opened
+        return answer(request, reply)
+      },
+    }
+  }
+
+  test('one handler answers all who may share its response', async () => {
+    const { handler, open, waiting } = gate(() => 'body')
+    const one = await away({ ttl: '60s' }, handler)
+    const before = one.runs()
+    const all = Array.from({ length: 20 }, () => get(one.app))
+    await waitFor(() => waiting() === 1)
+    open()
+    const answers = await Promise.all(all)
+    expect(new Set(answers.map(({ body }) => body))).toEqual(new Set(['body']))
+    expect(one.runs() - before).toBe(1)
+    const statuses = answers.map((answer) => answer.headers['cache-status'])
+    expect(statuses.filter((status) => status === 'fastify-scale; fwd=miss; detail=redis-away')).toHaveLength(1)
+    expect(
+      statuses.filter((status) => status === 'fastify-scale; fwd=miss; collapsed; detail=redis-away'),
+    ).toHaveLength(19)
+    // It is not kept: the next one asks.
+    await get(one.app)
+    expect(one.runs() - before).toBe(2)
+  })
+
+  test.each<[string, (reply: FastifyReply) => unknown, Record<string, string>]>([
+    ['private', (reply) => reply.header('cache-control', 'private'), {}],
+    ['no-store', (reply) => reply.header('cache-control', 'no-store'), {}],
+    ['with a cookie', (reply) => reply.header('set-cookie', 'a=b'), {}],
+    ['an error', (reply) => reply.code(500), {}],
+    ['asked with a cookie', () => undefined, { cookie: 'a=b' }],
+    ['asked with Authorization', () => undefined, { authorization: 'Bearer x' }],
+    ['asked with no-cache', () => undefined, { 'cache-control': 'no-cache' }],
+  ])('a response that is %s goes to nobody else', async (_, mark, headers) => {
+    let n = 0
+    const { handler, open } = gate((_request, reply) => {
+      mark(reply)
+      return `answer ${++n}`
+    })
+    const one = await away({ ttl: '60s' }, handler)
+    const all = Array.from({ length: 5 }, () => get(one.app, headers))
+    open()
+    expect(new Set((await Promise.all(all)).map(({ body }) => body)).size).toBe(5)
+  })
+
+  test('what Vary names is asked for each value', async () => {
+    const { handler, open, waiting } = gate((request, reply) => {
+      reply.header('vary', 'X-Market')
+      return `for ${String(request.headers['x-market'])}`
+    })
+    const one = await away({ ttl: '60s' }, handler)
+    const all = ['se', 'se', 'no'].map((market) => get(one.app, { 'x-market': market }))
+    await waitFor(() => waiting() === 1)
+    open()
+    expect((await Promise.all(all)).map(({ body }) => body)).toEqual(['for se', 'for se', 'for no'])
+  })
+
+  test('who asks after a change does not join what began before it', async () => {
+    let version = 'old'
+    const { handler, open, waiting } = gate(() => 'unused')
+    const one = await away(
+      { ttl: '60s' },
+      async (request, reply) => {
+        const seen = version
+        await handler(request, reply)
+        return seen
+      },
+      {},
+      (app) => app.post('/', () => (version = 'new')),
+    )
+    const first = get(one.app)
+    await waitFor(() => waiting() === 1)
+    expect((await one.app.inject({ method: 'POST', url: '/' })).statusCode).toBe(200)
+    const second = get(one.app)
+    await waitFor(() => waiting() === 2)
+    open()
+    expect((await first).body).toBe('old')
+    expect((await second).body).toBe('new')
+  })
+
+  test('at most maxLoaders handlers run at once', async () => {
+    let running = 0
+    let most = 0
+    const one = await away(
+      { ttl: '60s' },
+      async () => {
+        most = Math.max(most, ++running)
+        await new Promise((resolve) => setTimeout(resolve, 20))
+        running--
+        return 'body'
+      },
+      { maxLoaders: 3 },
+    )
+    const answers = await Promise.all(Array.from({ length: 30 }, (_, i) => get(one.app, {}, `/?${i}`)))
+    expect(answers.every(({ body }) => body === 'body')).toBe(true)
+    expect(most).toBe(3)
+  })
+})
+
+test('every answer of a cached route says what the cache did', async () => {
+  const one = await site(
+    { ttl: '60s' },
+    (request, reply) => {
+      if (request.query && 'fail' in (request.query as object)) throw new Error('no')
+      if (request.query && 'big' in (request.query as object)) return 'x'.repeat(20_000)
+      reply.header('etag', '"a"')
+      return 'body'
+    },
+    (app) => {
+      app.addHook('onRequest', async (request, reply) => {
+        if (request.headers['x-refused']) await reply.code(401).send('no')
+      })
+    },
+    { maxValueSize: '10KB' },
+  )
+  const status = async (url: string, headers: Record<string, string> = {}, method: 'GET' | 'HEAD' = 'GET') => {
+    const { statusCode, headers: got } = await one.app.inject({ method, url, headers })
+    return [statusCode, String(got['cache-status']).replace(/ttl=\d+/, 'ttl=n'), got['age'] !== undefined]
+  }
+  expect(await status('/', {}, 'HEAD')).toEqual([200, 'fastify-scale; fwd=uri-miss', false])
+  expect(await status('/', { range: 'bytes=0-1' })).toEqual([200, 'fastify-scale; fwd=uri-miss', false])
+  expect(await status('/', { 'cache-control': 'only-if-cached' })).toEqual([
+    504,
+    'fastify-scale; fwd=uri-miss; detail=only-if-cached',
+    false,
+  ])
+  expect(await status('/')).toEqual([200, 'fastify-scale; fwd=uri-miss; stored', false])
+  await stored(one)
+  expect(await status('/')).toEqual([200, 'fastify-scale; hit; ttl=n', true])
+  expect(await status('/', {}, 'HEAD')).toEqual([200, 'fastify-scale; hit; ttl=n', true])
+  expect(await status('/', { 'if-none-match': '"a"' })).toEqual([304, 'fastify-scale; hit; ttl=n', true])
+  expect(await status('/', { range: 'bytes=0-1' })).toEqual([206, 'fastify-scale; hit; ttl=n', true])
+  expect(await status('/', { range: 'bytes=9-' })).toEqual([416, 'fastify-scale; hit; ttl=n', true])
+  expect(await status('/', { 'cache-control': 'no-store' })).toEqual([200, 'fastify-scale; fwd=request', false])
+  expect(await status('/', { 'cache-control': 'no-cache' })).toEqual([200, 'fastify-scale; fwd=request; stored', false])
+  expect(await status('/?fail')).toEqual([500, 'fastify-scale; fwd=uri-miss; detail="status 500"', false])
+  expect(await status('/?big')).toEqual([200, 'fastify-scale; fwd=uri-miss; detail="too large"', false])
+  expect(await status('/', { 'x-refused': '1' })).toEqual([401, 'fastify-scale; fwd=bypass', false])
+})
+
+test('a method that is not looked up says so, on the same route', async () => {
+  const app = await appWith({ redis: redis.url, prefix: uniquePrefix() }, (instance) => {
+    instance.route({ method: ['GET', 'POST'], url: '/', config: { cache: { ttl: '60s' } }, handler: () => 'body' })
+  })
+  open.push(app)
+  expect((await app.inject({ method: 'POST', url: '/' })).headers['cache-status']).toBe('fastify-scale; fwd=method')
+  expect((await get(app)).headers['cache-status']).toBe('fastify-scale; fwd=uri-miss; stored')
 })
 
 test('a wrong config.cache is refused when the route is registered', async () => {

@@ -12,17 +12,18 @@ import type { ResolvedOptions, ResolvedRoute } from './options.ts'
 export type Done = (error: Error | null, payload?: unknown) => void
 export type OnSend = (request: FastifyRequest, reply: FastifyReply, payload: unknown, done: Done) => void
 
-const taken = new WeakSet<object>()
+/** True on a reply whose encoding is another's; decorated, so that setting it costs nothing. */
+export const kTaken: unique symbol = Symbol('fastify-scale.compress.taken')
 
 /** Leaves the encoding of this reply to the caller. */
-export function takeOver(reply: object): void {
-  taken.add(reply)
+export function takeOver(reply: { [kTaken]?: boolean }): void {
+  reply[kTaken] = true
 }
 
 /** Makes the `onSend` hook for one set of options. */
 export function createOnSend(route: ResolvedRoute, { syncLimit }: Pick<ResolvedOptions, 'syncLimit'>): OnSend {
   return function scaleCompressOnSend(request, reply, sent, done) {
-    if (taken.has(reply)) return done(null, sent)
+    if ((reply as { [kTaken]?: boolean })[kTaken]) return done(null, sent)
     const payload = isResponse(sent) ? unwrapResponse(reply, sent) : sent
     const { vary, encoding } = decide(
       {

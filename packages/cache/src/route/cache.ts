@@ -3,13 +3,16 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Engine } from '../engine.ts'
 import { OptionError, UnavailableError } from '../errors.ts'
 import { tagsOf } from '../tag-names.ts'
-import { answerFrom, freshFor } from './answer.ts'
+import { ageOf, answerFrom, freshFor } from './answer.ts'
+import { AwayFlights, isSelected } from './away.ts'
 import { validationHeaders } from './conditional.ts'
 import { RouteFlights } from './flights.ts'
 import { isAuthenticated, isKnownUser } from './identity.ts'
 import type { ResolvedRoute } from './options.ts'
+import { isPlain, preparedFor } from './prepared.ts'
 import { requestDirectives, usable } from './request.ts'
-import type { RouteSession } from './session.ts'
+import { variantKey } from './selection.ts'
+import type { RouteSession, RouteTarget } from './session.ts'
 import type { Found, RouteStore } from './store.ts'
 import { type StoredResponse, sendable } from './stored.ts'
 
@@ -19,6 +22,8 @@ export interface RouteCacheParts {
   /** Bytes of the largest body stored. */
   maxSize: number
   jitter: number
+  /** Handlers at once in this process while Redis is away. */
+  maxHandlers: number
   /** How long a request may wait for another's answer, in ms. */
   patience: number
   random: () => number
@@ -37,13 +42,41 @@ const POLL_MS = 25
 /** The look-up: before the handler, after everything else. Decides whether the handler is asked, and for whom. */
 export class RouteLookup {
   readonly flights: RouteFlights = new RouteFlights()
+  readonly away: AwayFlights
   private readonly parts: RouteCacheParts
 
   constructor(parts: RouteCacheParts) {
     this.parts = parts
+    this.away = new AwayFlights(parts.maxHandlers)
   }
 
-  /** Answers at once, and is true, where memory holds what is fresh: the way of nearly all hits. */
+  /**
+   * Answers at once, and is true, where memory holds what is fresh and the request asks for nothing special: the way of
+   * nearly all hits.
+   */
+  quick(request: FastifyRequest, reply: FastifyReply, route: ResolvedRoute, target: RouteTarget): boolean {
+    const { compressor, store } = this.parts
+    const { headers } = request
+    if (!isPlain(headers)) return false
+    const stored = store.remembered(target.primary, headers, route.vary)
+    if (!stored || stored.alwaysValidate || (!stored.shared && !target.own && this.mustNotShare(request))) return false
+    const now = Date.now()
+    const age = ageOf(stored, now)
+    const left = stored.lifetime - age
+    if (left <= 0) return false
+    compressor?.takeOver(reply)
+    const prepared = preparedFor(stored, headers['accept-encoding'] as string | undefined, compressor)
+    reply.code(stored.status)
+    for (const [name, value] of prepared.headers)
+      if (name === 'vary') setHeaders(reply, { vary: value })
+      else reply.header(name, value)
+    reply.header('age', String(Math.floor(age / 1_000)))
+    setStatus(reply, `${NAME}; hit; ttl=${Math.floor(left / 1_000)}`)
+    reply.send(prepared.payload)
+    return true
+  }
+
+  /** Answers at once, and is true, where memory holds what is fresh. */
   fromMemory(request: FastifyRequest, reply: FastifyReply, session: RouteSession): boolean {
     const stored = this.parts.store.remembered(session.primary, request.headers, session.route.vary)
     if (!stored || (!stored.shared && !session.own && this.mustNotShare(request))) return false
@@ -65,7 +98,7 @@ export class RouteLookup {
         found = await store.find(session.primary, headers, session.route.vary)
       } catch (error) {
         if (!(error instanceof UnavailableError)) throw error
-        return this.forward(session, 'miss; detail=redis-away')
+        return this.whileAway(request, reply, session)
       }
       session.found = found
       const { stored, key } = found
@@ -100,7 +133,7 @@ export class RouteLookup {
         begun = await engine.begin(key, [urlTagOf(session.url)], found.seen())
       } catch (error) {
         if (!(error instanceof UnavailableError)) throw error
-        return this.forward(session, 'miss; detail=redis-away')
+        return this.whileAway(request, reply, session)
       }
       if (begun.type === 'load') {
         session.load = begun.load
@@ -119,16 +152,39 @@ export class RouteLookup {
     }
   }
 
+  /** Redis is away: the handler answers, once for all who may share its answer. */
+  private async whileAway(request: FastifyRequest, reply: FastifyReply, session: RouteSession): Promise<boolean> {
+    const { headers } = request
+    const { route, primary } = session
+    const why = 'miss; detail=redis-away'
+    const shares =
+      request.method === 'GET' &&
+      headers.range === undefined &&
+      session.directives.size === 0 &&
+      (session.own || !isAuthenticated(request, this.parts.authenticator, route.ignoreCookies))
+    const key = route.vary.length === 0 ? primary : `${primary} ${variantKey(route.vary, headers)}`
+    if (!shares || this.flights.isPassed(key, performance.now())) return this.forward(session, why)
+    const flight = this.away.get(key)
+    if (flight === undefined) {
+      session.away = await this.away.open(key)
+      session.forward = why
+      return this.ask(request, reply, session, undefined, true)
+    }
+    const landed = await flight
+    if (!landed || !isSelected(landed, headers) || usable(landed.response, session.directives, Date.now()) !== 'fresh')
+      return this.forward(session, why)
+    return this.answer(reply, session, landed.response, `${NAME}; fwd=miss; collapsed; detail=redis-away`)
+  }
+
   /** Gives a stored response to the client. */
-  answer(reply: FastifyReply, session: RouteSession, stored: StoredResponse): true {
+  answer(reply: FastifyReply, session: RouteSession, stored: StoredResponse, status?: string): true {
     session.answered = true
     this.parts.compressor?.takeOver(reply)
     const now = Date.now()
     const answer = answerFrom(stored, session.client, this.parts.compressor, now)
-    const left = Math.floor(freshFor(stored, now) / 1_000)
     reply.code(answer.status)
     setHeaders(reply, answer.headers)
-    setStatus(reply, `${NAME}; hit; ttl=${left}`)
+    setStatus(reply, status ?? `${NAME}; hit; ttl=${Math.floor(freshFor(stored, now) / 1_000)}`)
     const { body } = answer
     const whole = answer.status === stored.status && body === stored.bodies['identity']
     reply.send(!body?.length ? undefined : whole ? sendable(body, answer.headers['content-type']) : body)
@@ -174,38 +230,39 @@ export class RouteLookup {
     return request.headers.authorization !== undefined || isKnownUser(request, this.parts.authenticator)
   }
 
-  /** Begins the session of a request. */
-  session(request: FastifyRequest, route: ResolvedRoute): RouteSession {
+  /**
+   * What a request asks for.
+   *
+   * @throws SCALE_CACHE_OPTION where the route's key is none
+   */
+  target(request: FastifyRequest, route: ResolvedRoute): RouteTarget {
     const url = urlOf(request)
-    let primary = url
-    let own = false
-    if (route.key) {
-      const given = route.key(request)
-      const key = typeof given === 'string' ? given : given?.key
-      if (typeof key !== 'string' || key === '')
-        throw new OptionError(`config.cache.key of ${request.routeOptions.url} must return a text, or { key, user }`)
-      primary = `=${key}`
-      if (typeof given === 'object') {
-        if (typeof given.user !== 'string' || given.user === '')
-          throw new OptionError(
-            `config.cache.key of ${request.routeOptions.url} must return a user of at least one character`,
-          )
-        own = true
-        primary = `@${encodeURIComponent(given.user)}=${key}`
-      }
-    }
+    if (!route.key) return { primary: url, url, own: false }
+    const given = route.key(request)
+    const key = typeof given === 'string' ? given : given?.key
+    if (typeof key !== 'string' || key === '')
+      throw new OptionError(`config.cache.key of ${request.routeOptions.url} must return a text, or { key, user }`)
+    if (typeof given !== 'object') return { primary: `=${key}`, url, own: false }
+    if (typeof given.user !== 'string' || given.user === '')
+      throw new OptionError(
+        `config.cache.key of ${request.routeOptions.url} must return a user of at least one character`,
+      )
+    return { primary: `@${encodeURIComponent(given.user)}=${key}`, url, own: true }
+  }
+
+  /** Begins the session of a request that is not answered at once. */
+  session(request: FastifyRequest, route: ResolvedRoute, target: RouteTarget): RouteSession {
     return {
       route,
-      primary,
-      url,
+      ...target,
       directives: requestDirectives(request.headers),
       client: request.headers,
       authenticated: false,
-      own,
       before: {},
       found: undefined,
       load: undefined,
       land: undefined,
+      away: undefined,
       validating: false,
       encodes: false,
       answered: false,

@@ -47,35 +47,38 @@ export class RouteCapture {
       )
     }
     const headers = ownHeaders(reply, session)
-    const judged = session.load
-      ? judgeResponse(
-          { status: reply.statusCode, headers, authenticated: session.authenticated, own: session.own },
-          session.route,
-          now,
-        )
-      : undefined
+    const judged =
+      session.load || session.away
+        ? judgeResponse(
+            { status: reply.statusCode, headers, authenticated: session.authenticated, own: session.own },
+            session.route,
+            now,
+          )
+        : undefined
     const why = `${NAME}; fwd=${session.forward}${session.forward === 'stale' ? `; fwd-status=${reply.statusCode}` : ''}`
     if (!judged?.store) {
-      if (session.load) this.lookup.flights.pass(session.found?.key.value ?? '', performance.now())
+      this.pass(session)
       this.end(session)
       setStatus(reply, judged ? `${why}; detail="${judged.reason}"` : why)
       return payload
     }
-    setStatus(reply, `${why}; stored`)
     const response = toStored(reply.statusCode, headers, judged, this.jitter(judged), now)
     if (payload === null || payload === undefined || typeof payload === 'string' || payload instanceof Uint8Array) {
       const body = payload === null || payload === undefined ? Buffer.alloc(0) : Buffer.from(payload as string)
       if (body.length > this.parts.maxSize) {
         this.tooLarge(session, body.length)
+        setStatus(reply, `${why}; detail="too large"`)
         return payload
       }
+      setStatus(reply, session.load ? `${why}; stored` : why)
       response.bodies['identity'] = body
       if (session.encodes) await this.encode(response)
       this.save(request, reply, session, response)
       return this.send(reply, session, response, now, undefined)
     }
-    if (isStream(payload)) return this.collect(request, reply, session, response, payload)
+    if (isStream(payload)) return this.collect(request, reply, session, response, payload, why)
     this.end(session)
+    setStatus(reply, why)
     return payload
   }
 
@@ -85,6 +88,14 @@ export class RouteCapture {
     session.load = undefined
     session.land?.()
     session.land = undefined
+    session.away?.land(undefined)
+    session.away = undefined
+  }
+
+  /** The answers of this key are not for sharing: for a while nobody waits for another's. */
+  private pass(session: RouteSession): void {
+    const key = session.load ? session.found?.key.value : session.away?.key
+    if (key !== undefined) this.lookup.flights.pass(key, performance.now())
   }
 
   private collect(
@@ -93,12 +104,16 @@ export class RouteCapture {
     session: RouteSession,
     response: StoredResponse,
     payload: Readable,
+    why: string,
   ): unknown {
     const length = Number(reply.getHeader('content-length') ?? Number.NaN)
     if (length > this.parts.maxSize) {
       this.tooLarge(session, length)
+      setStatus(reply, `${why}; detail="too large"`)
       return payload
     }
+    // Of a stream without a length it is not known yet.
+    setStatus(reply, session.load && !Number.isNaN(length) ? `${why}; stored` : why)
     return tee(payload, this.parts.maxSize, (whole) => {
       // Cut off in the middle: what came is not the response.
       if (whole === undefined || (!Number.isNaN(length) && whole.length !== length)) return this.end(session)
@@ -162,16 +177,17 @@ export class RouteCapture {
   }
 
   private save(request: FastifyRequest, reply: FastifyReply, session: RouteSession, response: StoredResponse): void {
-    const { load, found, land, route } = session
+    const { load, found, land, away, route } = session
     session.load = undefined
     session.land = undefined
+    session.away = undefined
+    const names = varyNames(response.headers['vary'], route.vary).filter(
+      (name) => !(session.encodes && name === 'accept-encoding' && response.headers['content-encoding'] === undefined),
+    )
+    away?.land({ response, names, headers: session.client })
     if (!load || !found) return
     const store = async (): Promise<void> => {
       const given = typeof route.tags === 'function' ? route.tags(request, reply) : route.tags
-      const names = varyNames(response.headers['vary'], route.vary).filter(
-        (name) =>
-          !(session.encodes && name === 'accept-encoding' && response.headers['content-encoding'] === undefined),
-      )
       await this.parts.store.save(load, found, session.primary, names, session.client, response, [
         urlTagOf(session.url),
         ...tagsOf('', given),
@@ -198,7 +214,7 @@ export class RouteCapture {
 
   private tooLarge(session: RouteSession, bytes: number): void {
     skipChannel.publish(() => ({ key: session.primary, bytes }))
-    this.lookup.flights.pass(session.found?.key.value ?? '', performance.now())
+    this.pass(session)
     this.end(session)
   }
 

@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, preHandlerHookHandl
 import type { Engine } from '../engine.ts'
 import type { KeySpace } from '../key.ts'
 import type { ResolvedOptions } from '../options.ts'
-import { RouteLookup, type RouteCacheParts } from './cache.ts'
+import { NAME, RouteLookup, type RouteCacheParts, setStatus } from './cache.ts'
 import { RouteCapture } from './capture.ts'
 import { invalidatedBy, isSafe } from './invalidate.ts'
 import { type ResolvedRoute, type RouteCacheOptions, resolveRoute } from './options.ts'
@@ -13,6 +13,13 @@ import { RouteStore } from './store.ts'
 
 /** Marks a request that was made to refresh what is stale; the value is known to this process only. */
 const REFRESH = 'x-fastify-scale-cache-refresh'
+
+/** Stands for the session of a request that was answered at once. */
+const ANSWERED = 'answered'
+/** Where a request carries its session; a symbol of its own for each registration. */
+declare const SESSION: unique symbol
+type SessionRequest = FastifyRequest & { [SESSION]?: RouteSession | typeof ANSWERED | null }
+type Done = (error?: Error) => void
 
 /**
  * Puts the look-up at the end of each cached route's preHandlers: after authentication, whether that stands in a hook of
@@ -25,7 +32,8 @@ export function addRouteCache(
   options: ResolvedOptions,
   settle: () => Promise<void>,
 ): void {
-  const sessions: WeakMap<FastifyRequest, RouteSession> = new WeakMap()
+  const kSession: typeof SESSION = Symbol('fastify-scale.cache.session') as typeof SESSION
+  fastify.decorateRequest(kSession, null)
   const secret = randomBytes(16).toString('base64url')
   const refreshing = new Set<string>()
   const parts: RouteCacheParts = {
@@ -33,6 +41,7 @@ export function addRouteCache(
     store: new RouteStore(engine, { value: space.valuePrefix, lease: space.leasePrefix }, options.version),
     maxSize: options.maxValueSize,
     jitter: options.jitter,
+    maxHandlers: options.maxLoaders,
     patience: options.loaderTimeout,
     random: Math.random,
     authenticator: undefined,
@@ -68,54 +77,67 @@ export function addRouteCache(
       const resolved = resolveRoute(config, route.url)
       route.preHandler = append(route.preHandler, lookupHook(resolved))
       route.onSend = append(route.onSend, captureHook)
-      route.onResponse = append(route.onResponse, endHook)
     }
     if (config !== false && methods.some((method) => !isSafe(method)))
       route.onSend = append(route.onSend, invalidateHook)
   })
 
   function lookupHook(route: ResolvedRoute): preHandlerHookHandler {
-    return function scaleCacheLookup(request, reply, done) {
+    return function scaleCacheLookup(request: SessionRequest, reply, done) {
       // A HEAD route made from a GET route brings its hooks along.
-      if (sessions.has(request) || (request.method !== 'GET' && request.method !== 'HEAD')) return done()
-      let session: RouteSession
-      try {
-        session = lookup.session(request, route)
-      } catch (error) {
-        return done(error as Error)
-      }
-      sessions.set(request, session)
-      if (lookup.fromMemory(request, reply, session)) return
-      callBack(lookup.run(request, reply, session), (error, answered) => {
-        if (error) done(error)
-        else if (!answered) done()
-      })
+      if (request[kSession] || (request.method !== 'GET' && request.method !== 'HEAD')) return done()
+      const { memory, turn } = engine.parts
+      if (memory?.trusted !== true || turn.isRecent(performance.now())) return look(route, request, reply, done)
+      // Memory is read after a look at the sockets.
+      turn.wait().then(() => look(route, request, reply, done))
     }
   }
 
+  function look(route: ResolvedRoute, request: SessionRequest, reply: FastifyReply, done: Done): void {
+    let session: RouteSession
+    try {
+      const target = lookup.target(request, route)
+      request[kSession] = ANSWERED
+      if (lookup.quick(request, reply, route, target)) return
+      request[kSession] = session = lookup.session(request, route, target)
+      if (lookup.fromMemory(request, reply, session)) return
+    } catch (error) {
+      return done(error as Error)
+    }
+    callBack(lookup.run(request, reply, session), (error, answered) => {
+      if (error) return done(error)
+      if (answered) return
+      // The client goes away, or the handler takes the reply over: nothing will come.
+      const over = (): void => void (session.answered || capture.end(session))
+      reply.raw.once('finish', over)
+      reply.raw.once('close', over)
+      done()
+    })
+  }
+
   function captureHook(
-    request: FastifyRequest,
+    request: SessionRequest,
     reply: FastifyReply,
     payload: unknown,
     done: (error: Error | null, payload?: unknown) => void,
   ): void {
-    const session = sessions.get(request)
-    if (!session || session.answered) return done(null, payload)
+    const session = request[kSession]
+    if (session === ANSWERED) return done(null, payload)
+    if (!session) {
+      // Answered before the look-up, or of a method that is not looked up.
+      setStatus(reply, `${NAME}; fwd=${request.method === 'GET' || request.method === 'HEAD' ? 'bypass' : 'method'}`)
+      return done(null, payload)
+    }
+    if (session.answered) return done(null, payload)
     session.answered = true
     callBack(capture.run(request, reply, session, payload), done)
-  }
-
-  /** The client went away, or the handler took the reply over: nothing will come. */
-  function endHook(request: FastifyRequest, _reply: FastifyReply, done: () => void): void {
-    const session = sessions.get(request)
-    if (session && !session.answered) capture.end(session)
-    done()
   }
 
   async function invalidateHook(request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> {
     if (cachedRoutes === 0) return payload
     const tags = invalidatedBy(request, reply)
     if (tags.length === 0) return payload
+    lookup.away.forget()
     try {
       await engine.parts.tags.invalidate(tags)
       await settle()

@@ -1,23 +1,28 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Load } from '../engine.ts'
+import type { AwayFlight } from './away.ts'
 import type { Directives, HeaderValue } from './directives.ts'
 import type { ResolvedRoute } from './options.ts'
 import type { Found } from './store.ts'
 
-/** What the route cache knows of one request on its way through the hooks. */
-export interface RouteSession {
-  route: ResolvedRoute
+/** What a request asks for. */
+export interface RouteTarget {
   /** Host and URL, or what the route's `key` says. */
   primary: string
   /** Host and URL: an unsafe request to it invalidates what is stored. */
   url: string
+  /** What is stored is one user's own. */
+  own: boolean
+}
+
+/** What the route cache knows of one request on its way through the hooks. */
+export interface RouteSession extends RouteTarget {
+  route: ResolvedRoute
   directives: Directives
   /** The client's own conditions and codings; the handler is asked without them, or with ours. */
   client: IncomingHttpHeaders
   /** Known where the handler is asked. */
   authenticated: boolean
-  /** What is stored is one user's own. */
-  own: boolean
   /** Headers that the reply had before the handler: hooks set them anew with each answer. */
   before: Record<string, HeaderValue>
   found: Found | undefined
@@ -25,6 +30,8 @@ export interface RouteSession {
   load: Load | undefined
   /** Ends the flight that others of this process wait for. */
   land: (() => void) | undefined
+  /** Hands the answer to those who wait for it while Redis is away. */
+  away: AwayFlight | undefined
   /** The handler was asked whether what is stored is still good. */
   validating: boolean
   /** The encoded forms are made here, once, and not by the compressor's own hook. */
