@@ -24,7 +24,7 @@ export class LogicalClock {
    * @param key what the reading is for: the copy on its master is asked
    */
   async read(key: string): Promise<number> {
-    const copy = this.port.masters.nearest(this.copies, key)
+    const copy = this.port.masters.nearest(this.copies, this.port.masters.of(key))
     const text = await send(this.port, copy, (client) => client.get(copy))
     return text === null ? this.advance(copy, 0) : Number(text)
   }

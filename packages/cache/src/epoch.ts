@@ -36,9 +36,10 @@ export class Epoch {
   /** The guard, or a reading that is on its way from now on; undefined where a master must be met before. */
   ask(key: string): Guard | Reading | undefined {
     const { masters } = this.port
-    const copy = masters.nearest(this.copies, key)
+    const home = masters.of(key)
+    const copy = masters.nearest(this.copies, home)
     const master = masters.of(copy)
-    if (!master.known || !masters.of(key).known) return undefined
+    if (!master.known || !home.known) return undefined
     return this.book.get(copy) ?? master.join(copy, () => this.fetch(copy))
   }
 
@@ -62,7 +63,7 @@ export class Epoch {
     const { node } = master
     const id = await sendTo(this.port, master, runId)
     if (id !== undefined) {
-      const copy = this.port.masters.nearest(this.copies, this.copies[0] ?? '')
+      const copy = this.port.masters.nearest(this.copies, master)
       if ((await send(this.port, copy, (client) => client.hexists(copy, `k:${id}`))) === 0) await this.begin(id)
     }
     this.forget()
@@ -94,7 +95,8 @@ export class Epoch {
 
   private async meetBoth(key: string): Promise<void> {
     const { masters } = this.port
-    await Promise.all([this.meet(masters.of(key)), this.meet(masters.of(masters.nearest(this.copies, key)))])
+    const home = masters.of(key)
+    await Promise.all([this.meet(home), this.meet(masters.of(masters.nearest(this.copies, home)))])
   }
 
   /** Reads a copy; one that is gone (evicted, flushed) begins anew. */

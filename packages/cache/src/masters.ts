@@ -101,11 +101,10 @@ export class Masters {
     return this.one ? [this.one] : (this.client as Cluster).nodes('master').map((node) => this.named(nameOf(node)))
   }
 
-  /** The one of several copies to read for a key: on the same master, or else where no breaker is open. */
-  nearest(copies: readonly string[], key: string): string {
+  /** The one of several copies to read beside what a master has: on the same one, or else where no breaker is open. */
+  nearest(copies: readonly string[], home: Master): string {
     const [first = ''] = copies
     if (this.one) return first
-    const home = this.of(key)
     let open: string | undefined
     for (const copy of copies) {
       const master = this.of(copy)
