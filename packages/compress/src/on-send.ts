@@ -31,7 +31,7 @@ export function createOnSend(route: ResolvedRoute, { syncLimit }: Pick<ResolvedO
         status: reply.statusCode,
         header: (name) => reply.getHeader(name),
         acceptEncoding: acceptEncodingOf(request),
-        size: sizeOf(payload, reply),
+        size: sizeOf(request.method, payload, reply),
       },
       route,
     )
@@ -55,7 +55,7 @@ export function createOnSend(route: ResolvedRoute, { syncLimit }: Pick<ResolvedO
       return encodeBody(reply, encoding, payload, done)
     }
     announce(reply, encoding)
-    if (request.method === 'HEAD' || payload === null || payload === undefined) return done(null, payload)
+    if (request.method === 'HEAD') return done(null, payload)
     const encoder = codecOf(encoding).stream(route.levels[encoding])
     // Where nothing has been sent yet Fastify answers with the error, which is not encoded.
     encoder.once('error', () => {
@@ -112,8 +112,10 @@ function acceptEncodingOf(request: FastifyRequest): string | undefined {
   return Array.isArray(value) ? value.join(',') : value
 }
 
-function sizeOf(payload: unknown, reply: FastifyReply): number | undefined {
+/** Nothing is sent for HEAD, but it says what GET would: there no payload is an unknown one. */
+function sizeOf(method: string, payload: unknown, reply: FastifyReply): number | undefined {
   if (isBody(payload)) return Buffer.byteLength(payload)
+  if (method !== 'HEAD' && (payload === null || payload === undefined)) return 0
   const length = reply.getHeader('content-length')
   return length === undefined ? undefined : Number(length)
 }

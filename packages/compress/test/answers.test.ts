@@ -116,6 +116,23 @@ describe('which answers vary, and which are encoded', () => {
     expect(plain.headers['content-length']).toBe(body === null ? undefined : String(Buffer.byteLength(plain.payload)))
   })
 
+  test('an answer without any body is not said to be encoded', async () => {
+    const app = await createApp()
+    app.get('/', (_request, reply) => reply.type('text/html').send())
+    app.post('/', (_request, reply) => reply.code(201).type('text/html').send(null))
+    app.get('/redirect', (_request, reply) => reply.type('text/html').redirect('/'))
+    for (const [method, url] of [
+      ['GET', '/'],
+      ['POST', '/'],
+      ['GET', '/redirect'],
+    ] as const) {
+      const response = await app.inject({ method, url, headers: GZIP })
+      expect(response.headers['content-encoding']).toBeUndefined()
+      expect(response.headers['vary']).toBe('Accept-Encoding')
+      expect(response.payload).toBe('')
+    }
+  })
+
   test('brotli where it was asked for and is preferred', async () => {
     const app = await createApp({ encodings: ['br', 'gzip'] })
     app.get('/', () => BODY)

@@ -115,6 +115,25 @@ describe('streams are not held back', () => {
   })
 })
 
+describe('trailers', () => {
+  test.each<[string, () => unknown]>([
+    ['a text', () => text(5_000)],
+    ['a stream', () => Readable.from([text(5_000)])],
+  ])('of %s arrive after the encoded body', async (_name, make) => {
+    const app = await createApp()
+    app.get('/', (_request, reply) => {
+      reply.type('text/plain')
+      reply.trailer('server-timing', async () => 'db;dur=1')
+      return reply.send(make())
+    })
+    const client = await open(app, '/')
+    await client.ended
+    expect(client.received()).toBe(text(5_000))
+    await waitFor(() => client.response.complete)
+    expect(client.response.trailers).toEqual({ 'server-timing': 'db;dur=1' })
+  })
+})
+
 describe('streams that go wrong', () => {
   test('a stream that fails before its first byte is answered with the error, not encoded', async () => {
     const app = await createApp()
