@@ -1,10 +1,9 @@
-/// <reference path="./cluster-key-slot.d.ts" />
 import { type RedisClient, type RedisClock, createRedisClock, isCluster, withDeadline } from '@fastify-scale/kit'
-import calculateSlot from 'cluster-key-slot'
 import type { Cluster, Redis } from 'ioredis'
 import { Breaker } from './breaker.ts'
 import type { Guard } from './guard.ts'
 import { Reading } from './reading.ts'
+import { slotOf } from './slot.ts'
 
 /** One server that keys live on, with what this process knows of it. */
 export class Master {
@@ -93,7 +92,7 @@ export class Masters {
   of(key: string): Master {
     if (this.one) return this.one
     const { slots } = this.client as Cluster
-    return this.named(slots[calculateSlot(key)]?.[0] ?? '')
+    return this.named(slots[slotOf(key)]?.[0] ?? '')
   }
 
   /** Every master there is. */

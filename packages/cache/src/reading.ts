@@ -17,7 +17,8 @@ export function allOf(asked: readonly (Guard | Reading)[]): Guard[] | Promise<Gu
   const guards: Guard[] = []
   for (const one of asked) {
     const guard = one instanceof Reading ? one.guard : one
-    if (guard === undefined) return Promise.all(asked.map((each) => (each instanceof Reading ? each.done : each)))
+    if (guard === undefined)
+      return Promise.all(asked.map((each) => (each instanceof Reading ? each.done : Promise.resolve(each))))
     guards.push(guard)
   }
   return guards

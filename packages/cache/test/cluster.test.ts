@@ -1,9 +1,9 @@
 import { type RedisCluster, type RedisServer, startRedisCluster, waitFor } from '@fastify-scale/dev-services'
-import calculateSlot from 'cluster-key-slot'
 import type { FastifyInstance } from 'fastify'
 import { Cluster } from 'ioredis'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { type ScaleCacheOptions, breakerChannel, hitChannel } from '../src/index.ts'
+import { slotOf } from '../src/slot.ts'
 import { appWith, uniquePrefix } from './support.ts'
 
 let servers: RedisCluster
@@ -78,6 +78,32 @@ test('memory is followed on every master', async () => {
   }
 })
 
+test('routes are stored on every master, found by every process, and invalidated', async () => {
+  const prefix = uniquePrefix()
+  let version = 1
+  const setup = (app: FastifyInstance): void => {
+    app.get('/:id', { config: { cache: { ttl: '60s', vary: 'x-market' } } }, (request) => `${request.url} ${version}`)
+    app.put('/:id', () => 'done')
+  }
+  const make = async (): Promise<FastifyInstance> => {
+    const app = await appWith({ redis: client, prefix }, setup)
+    open.push(app)
+    return app
+  }
+  const [one, two] = [await make(), await make()]
+  const urls = Array.from({ length: 20 }, (_, i) => `/${i}`)
+  const ask = (app: FastifyInstance): Promise<string[]> =>
+    Promise.all(urls.map(async (url) => (await app.inject({ url, headers: { 'x-market': 'se' } })).body))
+  const old = urls.map((url) => `${url} 1`)
+  expect(await ask(one)).toEqual(old)
+  version = 2
+  await waitFor(async () => (await ask(two)).join() === old.join() && (await ask(one)).join() === old.join())
+  const held = await Promise.all(client.nodes('master').map((node) => node.keys(`${prefix}:1:v:*`)))
+  expect(held.every((on) => on.length > 0)).toBe(true)
+  await Promise.all(urls.map((url) => one.inject({ method: 'PUT', url })))
+  expect(await ask(two)).toEqual(urls.map((url) => `${url} 2`))
+})
+
 test.each([0, 1, 2])(
   'master %i frozen: the keys of the others are cached as before, its own are loaded',
   async (index) => {
@@ -85,7 +111,7 @@ test.each([0, 1, 2])(
     const [one, two] = [await start({ prefix, commandTimeout: 100 }), await start({ prefix, commandTimeout: 100 })]
     const frozen = servers.nodes[index] as RedisServer
     const name = `${frozen.host}:${frozen.port}`
-    const isIts = (key: string): boolean => client.slots[calculateSlot(`{:${key}}`)]?.[0] === name
+    const isIts = (key: string): boolean => client.slots[slotOf(`{:${key}}`)]?.[0] === name
     const [its, others] = [keys.filter(isIts), keys.filter((key) => !isIts(key))]
     await Promise.all(keys.map((key) => one.cache.getOrSet(key, () => 'cached')))
     const opened: string[] = []

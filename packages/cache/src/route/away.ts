@@ -38,7 +38,7 @@ export class AwayFlights {
     const done = new Promise<Landed | undefined>((resolve) => (land = resolve))
     this.flights.set(key, done)
     await new Promise<void>((begin) => {
-      this.slots
+      void this.slots
         .run(() => {
           begin()
           return done

@@ -1,8 +1,7 @@
 import { type Authenticator, type Compressor } from '@fastify-scale/kit'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Engine } from '../engine.ts'
-import { OptionError, UnavailableError } from '../errors.ts'
-import { tagsOf } from '../tag-names.ts'
+import { UnavailableError } from '../errors.ts'
 import { ageOf, answerFrom, freshFor } from './answer.ts'
 import { AwayFlights, isSelected } from './away.ts'
 import { validationHeaders } from './conditional.ts'
@@ -10,11 +9,13 @@ import { RouteFlights } from './flights.ts'
 import { isAuthenticated, isKnownUser } from './identity.ts'
 import type { ResolvedRoute } from './options.ts'
 import { isPlain, preparedFor } from './prepared.ts'
-import { requestDirectives, usable } from './request.ts'
+import { NAME, setHeaders, setStatus } from './reply.ts'
+import { usable } from './request.ts'
 import { variantKey } from './selection.ts'
 import type { RouteSession, RouteTarget } from './session.ts'
 import type { Found, RouteStore } from './store.ts'
 import { type StoredResponse, sendable } from './stored.ts'
+import { urlTagOf } from './target.ts'
 
 export interface RouteCacheParts {
   engine: Engine
@@ -229,83 +230,4 @@ export class RouteLookup {
   private mustNotShare(request: FastifyRequest): boolean {
     return request.headers.authorization !== undefined || isKnownUser(request, this.parts.authenticator)
   }
-
-  /**
-   * What a request asks for.
-   *
-   * @throws SCALE_CACHE_OPTION where the route's key is none
-   */
-  target(request: FastifyRequest, route: ResolvedRoute): RouteTarget {
-    const url = urlOf(request)
-    if (!route.key) return { primary: url, url, own: false }
-    const given = route.key(request)
-    const key = typeof given === 'string' ? given : given?.key
-    if (typeof key !== 'string' || key === '')
-      throw new OptionError(`config.cache.key of ${request.routeOptions.url} must return a text, or { key, user }`)
-    if (typeof given !== 'object') return { primary: `=${key}`, url, own: false }
-    if (typeof given.user !== 'string' || given.user === '')
-      throw new OptionError(
-        `config.cache.key of ${request.routeOptions.url} must return a user of at least one character`,
-      )
-    return { primary: `@${encodeURIComponent(given.user)}=${key}`, url, own: true }
-  }
-
-  /** Begins the session of a request that is not answered at once. */
-  session(request: FastifyRequest, route: ResolvedRoute, target: RouteTarget): RouteSession {
-    return {
-      route,
-      ...target,
-      directives: requestDirectives(request.headers),
-      client: request.headers,
-      authenticated: false,
-      before: {},
-      found: undefined,
-      load: undefined,
-      land: undefined,
-      away: undefined,
-      validating: false,
-      encodes: false,
-      answered: false,
-      forward: 'bypass',
-    }
-  }
-}
-
-/** Our name in Cache-Status (RFC 9211). */
-export const NAME = 'fastify-scale'
-
-/** Adds our member to Cache-Status, after those of caches nearer to the origin. */
-export function setStatus(reply: FastifyReply, ours: string): void {
-  const before = reply.getHeader('cache-status')
-  reply.header('cache-status', before === undefined ? ours : `${String(before)}, ${ours}`)
-}
-
-export function setHeaders(reply: FastifyReply, headers: Record<string, string | string[]>): void {
-  for (const name in headers) {
-    if (name === 'vary') {
-      const before = reply.getHeader('vary')
-      if (before !== undefined) {
-        reply.header('vary', mergeVary(String(before), String(headers[name])))
-        continue
-      }
-    }
-    reply.header(name, headers[name])
-  }
-}
-
-function mergeVary(one: string, other: string): string {
-  const names = new Map<string, string>()
-  for (const name of `${one},${other}`.split(','))
-    if (name.trim() !== '') names.set(name.trim().toLowerCase(), name.trim())
-  return [...names.values()].join(', ')
-}
-
-/** Scheme apart, the target URI. */
-export function urlOf(request: FastifyRequest): string {
-  return `${request.host}${request.url}`
-}
-
-/** A tag no user's tag is equal to. */
-export function urlTagOf(url: string): string {
-  return `~${url.length > 512 ? tagsOf('', url)[0] : url}`
 }

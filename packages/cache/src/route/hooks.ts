@@ -4,12 +4,14 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, preHandlerHookHandl
 import type { Engine } from '../engine.ts'
 import type { KeySpace } from '../key.ts'
 import type { ResolvedOptions } from '../options.ts'
-import { NAME, RouteLookup, type RouteCacheParts, setStatus } from './cache.ts'
+import { RouteLookup, type RouteCacheParts } from './cache.ts'
 import { RouteCapture } from './capture.ts'
 import { invalidatedBy, isSafe } from './invalidate.ts'
 import { type ResolvedRoute, type RouteCacheOptions, resolveRoute } from './options.ts'
+import { NAME, setStatus } from './reply.ts'
 import type { RouteSession } from './session.ts'
 import { RouteStore } from './store.ts'
+import { openSession, targetOf } from './target.ts'
 
 /** Marks a request that was made to refresh what is stale; the value is known to this process only. */
 const REFRESH = 'x-fastify-scale-cache-refresh'
@@ -89,17 +91,17 @@ export function addRouteCache(
       const { memory, turn } = engine.parts
       if (memory?.trusted !== true || turn.isRecent(performance.now())) return look(route, request, reply, done)
       // Memory is read after a look at the sockets.
-      turn.wait().then(() => look(route, request, reply, done))
+      void turn.wait().then(() => look(route, request, reply, done))
     }
   }
 
   function look(route: ResolvedRoute, request: SessionRequest, reply: FastifyReply, done: Done): void {
     let session: RouteSession
     try {
-      const target = lookup.target(request, route)
+      const target = targetOf(request, route)
       request[kSession] = ANSWERED
       if (lookup.quick(request, reply, route, target)) return
-      request[kSession] = session = lookup.session(request, route, target)
+      request[kSession] = session = openSession(request, route, target)
       if (lookup.fromMemory(request, reply, session)) return
     } catch (error) {
       return done(error as Error)

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { urlOf, urlTagOf } from './cache.ts'
 import { joinLines } from './directives.ts'
+import { urlOf, urlTagOf } from './target.ts'
 
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PROPFIND', 'SEARCH', 'REPORT'])
 
