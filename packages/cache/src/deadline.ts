@@ -1,6 +1,11 @@
-interface Waiter {
+/** What waits for an answer. */
+export interface Waiter {
+  /** When its time is up, by `performance.now()`; set here. */
   at: number
-  late: (() => void) | undefined
+  /** True once it was answered. */
+  done: boolean
+  /** Its time is up. */
+  late(): void
 }
 
 /**
@@ -10,7 +15,8 @@ interface Waiter {
  */
 export class Deadlines {
   readonly ms: number
-  private waiters: Waiter[] = []
+  private readonly waiters: (Waiter | undefined)[] = []
+  /** What is before it was answered. */
   private first = 0
   private timer: ReturnType<typeof setTimeout> | undefined
 
@@ -18,20 +24,30 @@ export class Deadlines {
     this.ms = ms
   }
 
-  /** Calls `late` in `ms` milliseconds, unless `late` of what is returned is unset before. */
-  add(late: () => void): Waiter {
-    const waiter: Waiter = { at: performance.now() + this.ms, late }
+  /** Calls `late` of the waiter in `ms` milliseconds, unless it is done before. */
+  add(waiter: Waiter): void {
+    waiter.at = performance.now() + this.ms
+    this.forget()
     this.waiters.push(waiter)
     this.timer ??= setTimeout(this.sweep, this.ms)
-    return waiter
   }
 
   /** Settles like `promise`, or rejects with `late()` when the time is up. */
   guard<T>(promise: Promise<T>, late: () => Error): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      const waiter = this.add(() => reject(late()))
-      promise.then(resolve, reject).finally(() => (waiter.late = undefined))
+      const waiter: Waiter = { at: 0, done: false, late: () => reject(late()) }
+      this.add(waiter)
+      promise.then(resolve, reject).finally(() => (waiter.done = true))
     })
+  }
+
+  /** Lets go of what was answered: answers come in about the order of the questions, so nothing lives long here. */
+  private forget(): void {
+    const { waiters } = this
+    while (this.first < waiters.length && waiters[this.first]?.done !== false) waiters[this.first++] = undefined
+    if (this.first < 1_024) return
+    waiters.splice(0, this.first)
+    this.first = 0
   }
 
   private readonly sweep = (): void => {
@@ -39,21 +55,16 @@ export class Deadlines {
     const now = performance.now()
     const late: Waiter[] = []
     const { waiters } = this
-    while (this.first < waiters.length) {
+    for (this.forget(); this.first < waiters.length; this.forget()) {
       const waiter = waiters[this.first] as Waiter
-      if (waiter.late !== undefined) {
-        if (waiter.at > now) break
-        late.push(waiter)
+      if (waiter.at > now) {
+        this.timer = setTimeout(this.sweep, Math.max(1, waiter.at - now))
+        break
       }
-      this.first++
+      waiters[this.first++] = undefined
+      late.push(waiter)
     }
-    if (this.first > 0) {
-      waiters.splice(0, this.first)
-      this.first = 0
-    }
-    const next = waiters[0]
-    if (next) this.timer = setTimeout(this.sweep, Math.max(1, next.at - now))
     // Between two immediates the sockets are read.
-    if (late.length > 0) setImmediate(() => setImmediate(() => late.forEach((waiter) => waiter.late?.())))
+    if (late.length > 0) setImmediate(() => setImmediate(() => late.forEach((waiter) => waiter.done || waiter.late())))
   }
 }

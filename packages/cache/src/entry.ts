@@ -23,7 +23,45 @@ export interface Entry {
   /** ms after `freshUntil`. */
   staleIfError: number
   tags: readonly string[]
-  payload: Buffer
+  readonly payload: Buffer
+}
+
+/** An entry as it came from Redis: the payload is a view of the same memory, made when it is asked for. */
+export class ReadEntry implements Entry {
+  kind: Kind
+  compressed: boolean
+  clock: number
+  createdAt: number
+  freshUntil: number
+  staleWhileRevalidate: number
+  staleIfError: number
+  tags: readonly string[]
+  private readonly raw: Buffer
+  private readonly start: number
+  private view: Buffer | undefined
+
+  constructor(raw: Buffer, kind: Kind, compressed: boolean, tags: readonly string[], start: number) {
+    this.kind = kind
+    this.compressed = compressed
+    this.clock = raw.readDoubleBE(4)
+    this.createdAt = raw.readDoubleBE(12)
+    this.freshUntil = raw.readDoubleBE(FRESH_UNTIL_OFFSET)
+    this.staleWhileRevalidate = raw.readDoubleBE(28)
+    this.staleIfError = raw.readDoubleBE(36)
+    this.tags = tags
+    this.raw = raw
+    this.start = start
+    this.view = undefined
+  }
+
+  get payload(): Buffer {
+    return (this.view ??= this.raw.subarray(this.start))
+  }
+
+  /** The payload as text: no view is made of it. */
+  text(): string {
+    return this.raw.toString('utf8', this.start)
+  }
 }
 
 /** What the payload is. */
@@ -73,8 +111,8 @@ function writeHeader(entry: Entry, buffer: Buffer): void {
   buffer.writeUInt16BE(entry.tags.length, 44)
 }
 
-/** Reads an entry; the payload is a view of the same memory. A text says why it is none of ours. */
-export function decodeEntry(buffer: Buffer): Entry | string {
+/** Reads an entry. A text says why it is none of ours. */
+export function decodeEntry(buffer: Buffer): ReadEntry | string {
   if (buffer.length < HEADER_BYTES || buffer.readUInt16BE(0) !== MAGIC) return 'not an entry'
   if (buffer[2] !== ENTRY_VERSION) return `entry version ${buffer[2]}`
   const flags = buffer[3] as number
@@ -88,17 +126,7 @@ export function decodeEntry(buffer: Buffer): Entry | string {
     if (at > buffer.length) return 'truncated tags'
   }
   const tags = count === 0 ? NO_TAGS : readTags(buffer, at)
-  return {
-    kind: kind as Kind,
-    compressed: (flags & COMPRESSED) !== 0,
-    clock: buffer.readDoubleBE(4),
-    createdAt: buffer.readDoubleBE(12),
-    freshUntil: buffer.readDoubleBE(FRESH_UNTIL_OFFSET),
-    staleWhileRevalidate: buffer.readDoubleBE(28),
-    staleIfError: buffer.readDoubleBE(36),
-    tags,
-    payload: buffer.subarray(at),
-  }
+  return new ReadEntry(buffer, kind as Kind, (flags & COMPRESSED) !== 0, tags, at)
 }
 
 const NO_TAGS: readonly string[] = []

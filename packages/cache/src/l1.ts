@@ -81,7 +81,7 @@ export class Memory {
     const left = Math.min(this.maxAge, entry.freshUntil - wallNow)
     if (left <= 0) return
     this.entries.set(key, {
-      entry,
+      entry: owned(entry),
       guards,
       until: performance.now() + left,
       settled: undefined,
@@ -110,4 +110,17 @@ export class Memory {
   get size(): number {
     return this.entries.calculatedSize
   }
+}
+
+/**
+ * An entry whose bytes are its own: what came from Redis is a view of all that came with it, which would be kept in memory
+ * along with it.
+ */
+function owned(entry: Entry): Entry {
+  const { payload } = entry
+  if (payload.buffer.byteLength <= payload.length + OVERHEAD) return entry
+  const own = Buffer.allocUnsafeSlow(payload.length)
+  payload.copy(own)
+  const { kind, compressed, clock, createdAt, freshUntil, staleWhileRevalidate, staleIfError, tags } = entry
+  return { kind, compressed, clock, createdAt, freshUntil, staleWhileRevalidate, staleIfError, tags, payload: own }
 }

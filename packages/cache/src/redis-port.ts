@@ -1,6 +1,7 @@
 import type { RedisClient } from '@fastify-scale/kit'
 import type { Redis } from 'ioredis'
-import type { Deadlines } from './deadline.ts'
+import type { Breaker } from './breaker.ts'
+import type { Deadlines, Waiter } from './deadline.ts'
 import { UnavailableError } from './errors.ts'
 import type { Master, Masters } from './masters.ts'
 
@@ -38,33 +39,57 @@ export function sendTo<T>(port: RedisPort, master: Master, command: (node: Redis
 }
 
 function through<T>(port: RedisPort, master: Master, command: () => Promise<T>): Promise<T> {
-  const { deadlines } = port
   const { breaker } = master
   if (breaker.open) return Promise.reject(new UnavailableError(`Redis is away: ${breaker.reason ?? 'no answer'}`))
   return new Promise<T>((resolve, reject) => {
-    const fail = (reason: string): void => {
-      breaker.failed(reason)
-      reject(new UnavailableError(`Redis did not answer: ${reason}`))
-    }
-    const waiter = deadlines.add(() => {
-      waiter.late = undefined
-      fail(`nothing in ${deadlines.ms} ms`)
-    })
+    const call = new Call<T>(breaker, port.deadlines, resolve, reject)
+    port.deadlines.add(call)
     master.gather()
     command().then(
-      (reply) => {
-        if (waiter.late === undefined) return
-        waiter.late = undefined
-        breaker.succeeded()
-        resolve(reply)
-      },
-      (error: unknown) => {
-        if (waiter.late === undefined) return
-        waiter.late = undefined
-        if (isOutage(error)) return fail(error instanceof Error ? error.message : String(error))
-        breaker.succeeded()
-        reject(error)
-      },
+      (reply) => call.answer(reply),
+      (error: unknown) => call.fail(error),
     )
   })
+}
+
+/** One command under way. */
+class Call<T> implements Waiter {
+  at = 0
+  done = false
+  private readonly breaker: Breaker
+  private readonly deadlines: Deadlines
+  private readonly resolve: (reply: T) => void
+  private readonly reject: (error: unknown) => void
+
+  constructor(breaker: Breaker, deadlines: Deadlines, resolve: (reply: T) => void, reject: (error: unknown) => void) {
+    this.breaker = breaker
+    this.deadlines = deadlines
+    this.resolve = resolve
+    this.reject = reject
+  }
+
+  answer(reply: T): void {
+    if (this.done) return
+    this.done = true
+    this.breaker.succeeded()
+    this.resolve(reply)
+  }
+
+  fail(error: unknown): void {
+    if (this.done) return
+    if (isOutage(error)) return this.away(error instanceof Error ? error.message : String(error))
+    this.done = true
+    this.breaker.succeeded()
+    this.reject(error)
+  }
+
+  late(): void {
+    this.away(`nothing in ${this.deadlines.ms} ms`)
+  }
+
+  private away(reason: string): void {
+    this.done = true
+    this.breaker.failed(reason)
+    this.reject(new UnavailableError(`Redis did not answer: ${reason}`))
+  }
 }

@@ -1,6 +1,6 @@
 import { promisify } from 'node:util'
 import { deflateRaw, inflateRaw } from 'node:zlib'
-import { type Entry, KIND, type Kind } from './entry.ts'
+import { type Entry, KIND, type Kind, ReadEntry } from './entry.ts'
 import { CachedError, NotSerializableError } from './errors.ts'
 
 /** Turns values into bytes and back. */
@@ -58,17 +58,23 @@ export class Packer {
 
   /** A new value out of an entry; throws the error where the entry is one. */
   unpack(entry: Entry): unknown {
-    if (entry.compressed)
-      return inflate(entry.payload).then((payload) => this.unpack({ ...entry, compressed: false, payload }))
-    switch (entry.kind) {
+    if (entry.compressed) return inflate(entry.payload).then((payload) => this.open(entry.kind, payload))
+    // Nearly all: JSON, straight from what Redis sent.
+    if (entry.kind === KIND.serialized && this.serializer === jsonSerializer && entry instanceof ReadEntry)
+      return JSON.parse(entry.text()) as unknown
+    return this.open(entry.kind, entry.payload)
+  }
+
+  private open(kind: Kind, payload: Buffer): unknown {
+    switch (kind) {
       case KIND.null:
         return null
       case KIND.error:
-        throw toCachedError(entry.payload)
+        throw toCachedError(payload)
       case KIND.buffer:
-        return Buffer.from(entry.payload)
+        return Buffer.from(payload)
       default:
-        return this.serializer.deserialize(entry.payload)
+        return this.serializer.deserialize(payload)
     }
   }
 
