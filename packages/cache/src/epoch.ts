@@ -43,9 +43,18 @@ export class Epoch {
     return this.book.get(copy) ?? master.join(copy, () => this.fetch(copy))
   }
 
-  /** Makes sure that a master is known: one that never was seen begins a new epoch. Each new connection is looked at. */
-  meet(master: Master): Promise<void> {
-    if (master.known) return Promise.resolve()
+  /**
+   * Makes sure that a master is known: one that never was seen begins a new epoch. Each new connection is looked at. The
+   * others that are to be met are met along with it: epochs that begin one after another would void what was just loaded.
+   */
+  async meet(master: Master): Promise<void> {
+    if (master.known) return
+    const others = this.port.masters.all().filter((other) => other !== master && !other.known && !other.breaker.open)
+    const [own] = await Promise.allSettled([master, ...others].map((one) => this.meetOne(one)))
+    if (own?.status === 'rejected') throw own.reason
+  }
+
+  private meetOne(master: Master): Promise<void> {
     let meeting = this.meetings.get(master)
     if (!meeting) {
       meeting = this.look(master).finally(() => this.meetings.delete(master))
