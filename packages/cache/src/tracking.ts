@@ -176,6 +176,7 @@ class Link {
     const { client } = this
     // The end of the stream is seen turns of the event loop before 'close' is emitted.
     client.stream.once('end', this.onDown)
+    client.stream.once('error', this.onDown)
     const prefixes = this.options.prefixes.flatMap((prefix) => ['PREFIX', prefix])
     await withDeadline(
       (async () => {

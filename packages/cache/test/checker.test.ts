@@ -6,7 +6,7 @@ import { KINDS, type Servers, startServers } from './servers.ts'
 import { uniquePrefix } from './support.ts'
 
 const SEED = Number(process.env.SEED ?? 20_261_120)
-const READS = process.env.SOAK ? 100_000 : 6_000
+const READS = process.env.SOAK ? 100_000 : 4_000
 
 describe.each(KINDS)('on %s', (kind) => {
   let servers: Servers

@@ -1,4 +1,5 @@
 import { type FaultProxy, type RedisServer, faultProxy, startRedis, waitFor } from '@fastify-scale/dev-services'
+import { Worker } from 'node:worker_threads'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
@@ -83,11 +84,12 @@ test('a Redis that was flushed is used again at once: one load, and not one for 
   const { app } = await start({ redis: redis.url })
   await remembered(app, 'k')
   await admin.flushall()
+  // Until its message has come.
+  await waitFor(async () => (await app.cache.getOrSet('k', () => 'new')) === 'new')
   let loads = 0
   await waitFor(async () => {
     loads = 0
-    await app.cache.getOrSet('k', () => ++loads)
-    await app.cache.getOrSet('k', () => ++loads)
+    for (let i = 0; i < 3; i++) await app.cache.getOrSet('k', () => ++loads)
     return loads === 0
   })
   expect(await app.cache.get('k')).not.toBe('value')
@@ -119,6 +121,58 @@ test('memory is not used while its link is down or silent, and is used again aft
   proxy.cut()
   await waitFor(() => armed.at(-1) === true)
   await remembered(one, 'k')
+})
+
+test('a link that was closed counts as down before anything is read, also where the process was busy', async () => {
+  const prefix = uniquePrefix()
+  const { app } = await start({ redis: redis.url, prefix })
+  // Another thread, so that this one can stand still in the middle of reading its sockets.
+  const done = new Int32Array(new SharedArrayBuffer(4))
+  const worker = new Worker(
+    `const { parentPort, workerData } = require('node:worker_threads')
+    const socket = require('node:net').connect(workerData.port, workerData.host)
+    let replies = ''
+    socket.on('data', (chunk) => {
+      replies += chunk
+      if (replies.split('\\r\\n').length < 3) return
+      replies = ''
+      // As invalidations do before they resolve.
+      setTimeout(() => {
+        Atomics.add(workerData.done, 0, 1)
+        Atomics.notify(workerData.done, 0)
+      }, 5)
+    })
+    parentPort.on('message', (commands) => socket.write(commands))`,
+    { eval: true, workerData: { host: redis.host, port: redis.port, done } },
+  )
+  ends.push(() => worker.terminate())
+  for (let i = 0; i < 5; i++) {
+    await remembered(app, 'k')
+    await admin.ping()
+    // The link ends, and then the key goes, of which nobody is told any more.
+    worker.postMessage(`CLIENT KILL TYPE pubsub\r\nDEL ${prefix}:1:v:{:k}\r\n`)
+    expect(Atomics.wait(done, 0, i, 10_000)).not.toBe('timed-out')
+    expect(await app.cache.getOrSet('k', () => 'new')).toBe('new')
+    await app.cache.delete('k')
+  }
+})
+
+test('an invalidation resolves after the messages about it have arrived everywhere', async () => {
+  // Messages take 20 ms to this process, and their settling time is longer.
+  const proxy: FaultProxy = await faultProxy({ target: redis.url })
+  ends.push(() => proxy.stop())
+  const prefix = uniquePrefix()
+  const [{ app: far }, { app: near }] = [
+    await start({ redis: proxy.url, prefix, commandTimeout: '1s' }),
+    await start({ redis: redis.url, prefix, l1: { settle: 150 } }),
+  ]
+  proxy.latency(20)
+  for (let i = 0; i < 4; i++) {
+    await remembered(far, 'k')
+    await (i % 2 === 0 ? near.cache.delete('k') : near.cache.expire('k'))
+    expect(await far.cache.getOrSet('k', () => 'new')).toBe('new')
+    await far.cache.delete('k')
+  }
 })
 
 test('a Redis that refuses CLIENT TRACKING: one warning, nothing in memory, everything else the same', async () => {
