@@ -6,6 +6,7 @@ import type { Guard, GuardBook } from './guard.ts'
 import type { Memory } from './l1.ts'
 import { type Lease, acquireLease } from './lease.ts'
 import type { LoopTurn } from './loop-turn.ts'
+import type { Master } from './masters.ts'
 import type { Placeholder } from './placeholders.ts'
 import { Reading, allOf } from './reading.ts'
 import { type RedisPort, send } from './redis-port.ts'
@@ -70,7 +71,7 @@ export class Engine {
     const placeholder = memory?.open(key.value)
     try {
       const home = port.masters.of(key.value)
-      const ahead = home.known ? this.ahead(key, tags) : undefined
+      const ahead = home.known ? this.ahead(key, tags, home) : undefined
       const raw = await send(port, key.value, (client) => client.getBuffer(key.value))
       if (raw === null) return NOTHING
       // What was asked ahead is of no use where a server has answered that was not known then.
@@ -166,12 +167,12 @@ export class Engine {
   }
 
   /** Asks for the guards along with the value, where they are not in memory: one round trip instead of two. */
-  private ahead(key: EngineKey, tags: readonly string[]): Ahead | undefined {
-    const epoch = this.parts.epoch.ask(key.value)
+  private ahead(key: EngineKey, tags: readonly string[], home: Master): Ahead | undefined {
+    const epoch = this.parts.epoch.ask(key.value, true)
     if (!(epoch instanceof Reading)) return undefined
     const { implicit } = key
     if (implicit.length === 0 && tags.length === 0) return { asked: [epoch], tags }
-    return { asked: [epoch, ...this.parts.tags.ask(implicit.length === 0 ? tags : [...implicit, ...tags])], tags }
+    return { asked: [epoch, ...this.parts.tags.ask(implicit.length === 0 ? tags : [...implicit, ...tags], home)], tags }
   }
 
   /** A change to a key that this process made itself: its own memory forgets at once. */

@@ -4,7 +4,7 @@ import type { Guard, GuardBook } from './guard.ts'
 import { meetScript, raiseScript } from './lua/epoch.lua.ts'
 import type { Master } from './masters.ts'
 import { Reading } from './reading.ts'
-import { type RedisPort, send, sendTo } from './redis-port.ts'
+import { type RedisPort, send, sendAlong, sendTo } from './redis-port.ts'
 
 /**
  * The epoch: a floor under everything. Raised by `clear()`, and when a server is met whose run id was never seen: after
@@ -33,14 +33,18 @@ export class Epoch {
     return found instanceof Reading ? (found.guard ?? found.done) : found
   }
 
-  /** The guard, or a reading that is on its way from now on; undefined where a master must be met before. */
-  ask(key: string): Guard | Reading | undefined {
+  /**
+   * The guard, or a reading that is on its way from now on; undefined where a master must be met before.
+   *
+   * @param along the value under the key is asked for in the same turn
+   */
+  ask(key: string, along = false): Guard | Reading | undefined {
     const { masters } = this.port
     const home = masters.of(key)
     const copy = masters.nearest(this.copies, home)
     const master = masters.of(copy)
     if (!master.known || !home.known) return undefined
-    return this.book.get(copy) ?? master.join(copy, () => this.fetch(copy))
+    return this.book.get(copy) ?? master.join(copy, () => this.fetch(copy, along && master === home))
   }
 
   /**
@@ -109,8 +113,10 @@ export class Epoch {
   }
 
   /** Reads a copy; one that is gone (evicted, flushed) begins anew. */
-  private fetch(copy: string): Promise<Guard> {
-    return this.readFloor(copy).then((guard) => (guard.floor === undefined ? this.renew(copy) : guard))
+  private fetch(copy: string, along: boolean): Promise<Guard> {
+    return this.readFloor(copy, along ? sendAlong : send).then((guard) =>
+      guard.floor === undefined ? this.renew(copy) : guard,
+    )
   }
 
   private async renew(copy: string): Promise<Guard> {
@@ -118,11 +124,11 @@ export class Epoch {
     await send(this.port, copy, (client) => client.hsetnx(copy, 'floor', String(now))).finally(() =>
       this.book.drop(copy),
     )
-    return this.readFloor(copy)
+    return this.readFloor(copy, send)
   }
 
-  private readFloor(copy: string): Promise<Guard> {
-    return this.book.read(copy, [], () => send(this.port, copy, (client) => client.hmget(copy, 'floor')))
+  private readFloor(copy: string, by: typeof send): Promise<Guard> {
+    return this.book.read(copy, [], () => by(this.port, copy, (client) => client.hmget(copy, 'floor')))
   }
 
   private forget(): void {

@@ -27,22 +27,32 @@ export function isOutage(error: unknown): boolean {
  * away or too slow, and with the server's own error otherwise.
  */
 export function send<T>(port: RedisPort, key: string, command: (client: RedisClient) => Promise<T>): Promise<T> {
-  return through(port, port.masters.of(key), () => command(port.client))
+  return through(port, port.masters.of(key), () => command(port.client), true)
+}
+
+/** The same for what goes along with another command to that master: together they fail once. */
+export function sendAlong<T>(port: RedisPort, key: string, command: (client: RedisClient) => Promise<T>): Promise<T> {
+  return through(port, port.masters.of(key), () => command(port.client), false)
 }
 
 /** Sends one command to a master, in the same way. */
 export function sendTo<T>(port: RedisPort, master: Master, command: (node: Redis) => Promise<T>): Promise<T> {
-  return through(port, master, () => {
-    const { node } = master
-    return node ? command(node) : Promise.reject(new Error('no connection'))
-  })
+  return through(
+    port,
+    master,
+    () => {
+      const { node } = master
+      return node ? command(node) : Promise.reject(new Error('no connection'))
+    },
+    true,
+  )
 }
 
-function through<T>(port: RedisPort, master: Master, command: () => Promise<T>): Promise<T> {
+function through<T>(port: RedisPort, master: Master, command: () => Promise<T>, counts: boolean): Promise<T> {
   const { breaker } = master
   if (breaker.open) return Promise.reject(new UnavailableError(`Redis is away: ${breaker.reason ?? 'no answer'}`))
   return new Promise<T>((resolve, reject) => {
-    const call = new Call<T>(breaker, port.deadlines, resolve, reject)
+    const call = new Call<T>(breaker, port.deadlines, counts, resolve, reject)
     port.deadlines.add(call)
     master.gather()
     command().then(
@@ -58,12 +68,20 @@ class Call<T> implements Waiter {
   done = false
   private readonly breaker: Breaker
   private readonly deadlines: Deadlines
+  private readonly counts: boolean
   private readonly resolve: (reply: T) => void
   private readonly reject: (error: unknown) => void
 
-  constructor(breaker: Breaker, deadlines: Deadlines, resolve: (reply: T) => void, reject: (error: unknown) => void) {
+  constructor(
+    breaker: Breaker,
+    deadlines: Deadlines,
+    counts: boolean,
+    resolve: (reply: T) => void,
+    reject: (error: unknown) => void,
+  ) {
     this.breaker = breaker
     this.deadlines = deadlines
+    this.counts = counts
     this.resolve = resolve
     this.reject = reject
   }
@@ -89,7 +107,7 @@ class Call<T> implements Waiter {
 
   private away(reason: string): void {
     this.done = true
-    this.breaker.failed(reason)
+    if (this.counts) this.breaker.failed(reason)
     this.reject(new UnavailableError(`Redis did not answer: ${reason}`))
   }
 }

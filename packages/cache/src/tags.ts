@@ -3,8 +3,9 @@ import type { Epoch } from './epoch.ts'
 import type { Guard, GuardBook } from './guard.ts'
 import { BUCKETS, bucketOf } from './key.ts'
 import { invalidateScript } from './lua/invalidate.lua.ts'
+import type { Master } from './masters.ts'
 import { Reading, allOf } from './reading.ts'
-import { type RedisPort, send } from './redis-port.ts'
+import { type RedisPort, send, sendAlong } from './redis-port.ts'
 
 type Scores = Promise<(string | null)[]>
 
@@ -51,13 +52,17 @@ export class TagIndex {
     return allOf(this.ask(tags))
   }
 
-  /** The guards, or the readings of them that are on their way from now on. */
-  ask(tags: readonly string[]): (Guard | Reading)[] {
+  /**
+   * The guards, or the readings of them that are on their way from now on.
+   *
+   * @param home the master that is asked for the value in the same turn
+   */
+  ask(tags: readonly string[], home?: Master): (Guard | Reading)[] {
     const asked: (Guard | Reading)[] = []
     for (const [bucket, of] of groupByBucket(tags)) {
       const key = this.keyOf(bucket)
       const known = this.book.get(key)
-      asked.push(known && of.every((tag) => known.scores.has(tag)) ? known : this.read(key, of))
+      asked.push(known && of.every((tag) => known.scores.has(tag)) ? known : this.read(key, of, home))
     }
     return asked
   }
@@ -88,10 +93,11 @@ export class TagIndex {
     )
   }
 
-  private read(key: string, tags: readonly string[]): Reading {
+  private read(key: string, tags: readonly string[], home: Master | undefined): Reading {
     const master = this.port.masters.of(key)
+    const by = master === home ? sendAlong : send
     const fetch = (): Promise<Guard> =>
-      this.book.read(key, tags, () => send(this.port, key, (client) => client.zmscore(key, '', ...tags)) as Scores)
+      this.book.read(key, tags, () => by(this.port, key, (client) => client.zmscore(key, '', ...tags)) as Scores)
     // Of a server that was never seen a new epoch must be known before its records count.
     if (!master.known) return new Reading(this.epoch.meet(master).then(fetch))
     return master.join(`${key} ${tags.join(' ')}`, fetch)
