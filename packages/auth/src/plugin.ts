@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { type Authenticator, addReadinessCheck, offerCapability } from '@fastify-scale/kit'
-import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import { type Authenticator, addReadinessCheck, offerCapability, refuseTaken } from '@fastify-scale/kit'
+import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { clearedCookies, tokenCookies } from './cookies.ts'
 import { findCookie, findToken } from './credentials.ts'
@@ -46,7 +46,14 @@ const PACKAGE = '@fastify-scale/auth'
 const plugin: FastifyPluginAsync<ScaleAuthOptions> = async (fastify, given) => {
   const options = resolveOptions(given)
   const { decorators, profile } = options
-  refuseTaken(fastify, options)
+  for (const [key, name] of Object.entries(decorators))
+    refuseTaken(
+      fastify,
+      name,
+      `decorators.${key}`,
+      (message) => new AuthOptionError(message),
+      key === 'user' ? 'request' : 'instance',
+    )
   const keys = await openKeys(options, fastify.log)
   fastify.addHook('onClose', async function scaleAuthKeys() {
     keys.close()
@@ -150,17 +157,6 @@ const plugin: FastifyPluginAsync<ScaleAuthOptions> = async (fastify, given) => {
     addStalenessCheck(route, config, { staleness: () => auth.staleness(), least })
   })
   if (options.jwks) serveJwks(fastify, options.jwks, () => auth.jwks())
-}
-
-/** Names the way out before Fastify says only that a decorator is there. */
-function refuseTaken(fastify: FastifyInstance, { decorators }: ResolvedOptions): void {
-  for (const [key, name] of Object.entries(decorators)) {
-    const taken = key === 'user' ? fastify.hasRequestDecorator(name) : fastify.hasDecorator(name)
-    if (taken)
-      throw new AuthOptionError(
-        `the decorator '${name}' is taken by another plugin: choose another name with the option decorators.${key}`,
-      )
-  }
 }
 
 /**

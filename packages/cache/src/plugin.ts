@@ -1,4 +1,11 @@
-import { type Connections, addReadinessCheck, isCluster, openConnections, withDeadline } from '@fastify-scale/kit'
+import {
+  type Connections,
+  addReadinessCheck,
+  isCluster,
+  openConnections,
+  refuseTaken,
+  withDeadline,
+} from '@fastify-scale/kit'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Redis } from 'ioredis'
@@ -36,6 +43,7 @@ declare module 'fastify' {
 
 const plugin: FastifyPluginAsync<ScaleCacheOptions> = async function scaleCache(fastify, given) {
   const options = resolveOptions(given)
+  refuseTaken(fastify, options.decorator, 'decorator', failOption)
   const connections = await openConnections({
     packageName: '@fastify-scale/cache',
     redis: given.redis,

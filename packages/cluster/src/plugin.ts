@@ -1,4 +1,11 @@
-import { addDrainStep, addReadinessCheck, openConnections, pause, runReadinessChecks } from '@fastify-scale/kit'
+import {
+  addDrainStep,
+  addReadinessCheck,
+  openConnections,
+  pause,
+  refuseTaken,
+  runReadinessChecks,
+} from '@fastify-scale/kit'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { ClusterOptionError, NotLoadedError } from './errors.ts'
@@ -43,6 +50,7 @@ async function scaleClusterPlugin(app: FastifyInstance, given: ScaleClusterOptio
     if (!app.hasDecorator(options.decorator)) app.decorate(options.decorator, before.cluster as never)
     return before.join(app, options)
   }
+  refuseTaken(app, options.decorator, 'decorator', (message) => new ClusterOptionError(message))
   const registered = await setUp(app, options)
   Object.defineProperty(server, KEY, { value: registered, enumerable: false })
   app.decorate(options.decorator, registered.cluster as never)

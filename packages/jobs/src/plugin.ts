@@ -1,4 +1,4 @@
-import { addDrainStep, addReadinessCheck, openConnections, withDeadline } from '@fastify-scale/kit'
+import { addDrainStep, addReadinessCheck, openConnections, refuseTaken, withDeadline } from '@fastify-scale/kit'
 import { Queue, QueueEvents } from 'bullmq'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
@@ -30,6 +30,7 @@ const TICK_MEMORY = 600_000
 
 const plugin: FastifyPluginAsync<ScaleJobsOptions> = async (fastify, userOptions) => {
   const options = resolveOptions(userOptions)
+  refuseTaken(fastify, options.decorator, 'decorator', fail)
   const role = resolveRole(options.role, process.env)
   const log = fastify.log
   const connections = await openConnections({

@@ -1,6 +1,7 @@
 export * from './capability.ts'
 export * from './channels.ts'
 export * from './cli.ts'
+export * from './decorators.ts'
 export * from './drain.ts'
 export * from './errors.ts'
 export * from './options.ts'

@@ -6,6 +6,7 @@ import {
   closeBudget,
   findCapability,
   openConnections,
+  refuseTaken,
 } from '@fastify-scale/kit'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
@@ -43,10 +44,7 @@ const PACKAGE = '@fastify-scale/realtime'
 
 const plugin: FastifyPluginAsync<RealtimeOptions> = async (fastify, userOptions) => {
   const options = resolveOptions(userOptions)
-  for (const name of Object.values(options.decorators)) {
-    if (fastify.hasDecorator(name))
-      throw fail(`fastify.${name} is taken already: choose another name with option 'decorators'`)
-  }
+  for (const [key, name] of Object.entries(options.decorators)) refuseTaken(fastify, name, `decorators.${key}`, fail)
   const path = `${fastify.prefix.replace(/\/$/, '')}${options.path}`
   const connections =
     options.adapter === 'none' && options.rooms.length === 0

@@ -1,5 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import { addReadinessCheck, createRedisClock, followStream, openConnections, pause } from '@fastify-scale/kit'
+import {
+  addReadinessCheck,
+  createRedisClock,
+  followStream,
+  openConnections,
+  pause,
+  refuseTaken,
+} from '@fastify-scale/kit'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { changedChannel, loadedChannel, rejectedChannel } from './channels.ts'
@@ -21,6 +28,7 @@ const PACKAGE = '@fastify-scale/settings'
 
 const plugin: FastifyPluginAsync<SettingsOptions> = async (fastify, userOptions) => {
   const { definitions, decorator, prefix, timeout, history, maxSize, redis } = resolveOptions(userOptions)
+  refuseTaken(fastify, decorator, 'decorator', fail)
   const { log } = fastify
   const connections = await openConnections({ packageName: PACKAGE, redis, host: fastify as object, log, fail })
   const keys = keysOf(connections.keyPrefix + prefix)

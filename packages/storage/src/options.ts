@@ -99,7 +99,7 @@ const OPTION_KEYS = [
   'assets',
 ]
 
-const fail = (message: string): Error => new StorageOptionError(message)
+export const fail = (message: string): Error => new StorageOptionError(message)
 
 /** Checks the plugin's options and fills in the defaults. @throws SCALE_STORAGE_OPTION */
 export function resolveOptions(options: ScaleStorageOptions): ResolvedOptions {

@@ -1,4 +1,4 @@
-import { addDrainStep, addReadinessCheck } from '@fastify-scale/kit'
+import { addDrainStep, addReadinessCheck, refuseTaken } from '@fastify-scale/kit'
 import multipart from '@fastify/multipart'
 import type { FastifyBaseLogger, FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
@@ -15,7 +15,7 @@ import {
 } from './direct-options.ts'
 import { completePending, type CompletedFile, type DirectUpload, signDirectUpload } from './direct-upload.ts'
 import { createRequestDrains } from './drain-request.ts'
-import { type ScaleStorageOptions, resolveOptions } from './options.ts'
+import { type ScaleStorageOptions, fail, resolveOptions } from './options.ts'
 import type { PutBody, PutOptions } from './put.ts'
 import type { UploadRequest } from './request.ts'
 import type { SignedUrlOptions } from './signed-url.ts'
@@ -107,6 +107,7 @@ declare module 'fastify' {
 async function scaleStorage(fastify: FastifyInstance, options: ScaleStorageOptions): Promise<void> {
   const resolved = resolveOptions(options)
   const { decorator } = resolved
+  refuseTaken(fastify, decorator, 'decorator', fail)
   const engine = createStorage(resolved, fastify.log)
   const { deps } = engine
   const { presign } = engine.clients
