@@ -1,41 +1,20 @@
-import { type RedisServer, startRedis } from '@fastify-scale/dev-services'
-import Fastify, { type FastifyInstance } from 'fastify'
-import { afterAll, afterEach, beforeAll } from 'vitest'
+import type { FastifyInstance } from 'fastify'
+import { type ServicesBench, useServices } from '../../kit/test/use-services.ts'
 import scaleJobs, { type ScaleJobsOptions } from '../src/index.ts'
 
-export interface Bench {
-  redis: RedisServer
+export interface Bench extends ServicesBench {
   /** A service with the plugin, not ready yet; all of one test share their queues. */
   create(options?: Partial<ScaleJobsOptions>): Promise<FastifyInstance>
-  /** The prefix of the test that runs. */
-  readonly prefix: string
 }
 
-/** A Redis for the tests of one file, and services that are closed after each test. */
 export function useJobs(): Bench {
-  let redis: RedisServer
-  let test = 0
-  const apps: FastifyInstance[] = []
-  beforeAll(async () => {
-    redis = await startRedis()
+  const bench = useServices()
+  return Object.assign(bench, {
+    create: (options: Partial<ScaleJobsOptions> = {}) => {
+      const { redis, prefix } = bench
+      return bench.open((app) =>
+        app.register(scaleJobs, { redis: redis.url, prefix, queues: { images: {} }, ...options }),
+      )
+    },
   })
-  afterAll(() => redis.stop())
-  afterEach(async () => {
-    test++
-    for (const app of apps.splice(0)) await app.close()
-  })
-  return {
-    get redis() {
-      return redis
-    },
-    get prefix() {
-      return `test${test}`
-    },
-    async create(options = {}) {
-      const app = Fastify()
-      apps.push(app)
-      await app.register(scaleJobs, { redis: redis.url, prefix: `test${test}`, queues: { images: {} }, ...options })
-      return app
-    },
-  }
 }

@@ -1,6 +1,5 @@
-import { startRedis, type RedisServer } from '@fastify-scale/dev-services'
-import Fastify, { type FastifyInstance } from 'fastify'
-import { afterAll, afterEach, beforeAll } from 'vitest'
+import type { FastifyInstance } from 'fastify'
+import { type ServicesBench, useServices } from '../../kit/test/use-services.ts'
 import scaleSettings, { type SettingsApi, type SettingsOptions } from '../src/index.ts'
 
 /** The settings of these tests, untyped: `Settings` is augmented in the tests of types only. */
@@ -34,36 +33,19 @@ export const schema: SettingsOptions['schema'] = {
   mail: { type: 'string', format: 'email', default: 'me@example.org' },
 }
 
-export interface Bench {
-  redis: RedisServer
+export interface Bench extends ServicesBench {
   /** A service with the plugin; all of one test share their settings. */
   start(options?: Partial<SettingsOptions>): Promise<FastifyInstance>
   settings(app: FastifyInstance): AnySettings
 }
 
-/** A Redis for the tests of one file, and services that are closed after each test. */
 export function useSettings(): Bench {
-  let redis: RedisServer
-  let test = 0
-  const apps: FastifyInstance[] = []
-  beforeAll(async () => {
-    redis = await startRedis()
-  })
-  afterAll(() => redis.stop())
-  afterEach(async () => {
-    test++
-    for (const app of apps.splice(0)) await app.close()
-  })
-  return {
-    get redis() {
-      return redis
+  const bench = useServices()
+  return Object.assign(bench, {
+    start: (options: Partial<SettingsOptions> = {}) => {
+      const { redis, prefix } = bench
+      return bench.open((app) => app.register(scaleSettings, { redis: redis.url, schema, prefix, ...options }))
     },
-    async start(options = {}) {
-      const app = Fastify()
-      apps.push(app)
-      await app.register(scaleSettings, { redis: redis.url, schema, prefix: `test${test}`, ...options })
-      return app
-    },
-    settings: (app) => app.settings as unknown as AnySettings,
-  }
+    settings: (app: FastifyInstance) => app.settings as unknown as AnySettings,
+  })
 }
