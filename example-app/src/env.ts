@@ -28,6 +28,10 @@ export const Env = Type.Object({
   LOGIN_LIMIT: Type.Integer({ default: 10, minimum: 1 }),
   /** Sign-ups per minute from one address. */
   SIGNUP_LIMIT: Type.Integer({ default: 20, minimum: 1 }),
+  /** When objects that no row points to are deleted, and missed thumbnails made: a cron text, in UTC. */
+  SWEEP_AT: Type.String({ default: '0 3 * * *' }),
+  /** Younger objects are left alone: their upload may not be over. At least a minute. */
+  SWEEP_OLDER_THAN: Type.String({ default: '24h' }),
 })
 
 export type Env = Static<typeof Env>

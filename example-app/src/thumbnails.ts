@@ -42,9 +42,10 @@ const thumbnails: FastifyPluginAsyncTypebox = async (app) => {
   )
   app.decorate('thumbnails', handle)
 
-  app.jobs.cron('nightly', '0 3 * * *', { timeout: '1h' }, async (_tick, { log }) => {
+  app.jobs.cron('nightly', app.config.SWEEP_AT, { timeout: '1h' }, async (_tick, { log }) => {
     const { checked, deleted } = await app.storage.sweep({
       findReferenced: (urls) => referencedUrls(app.db, urls),
+      olderThan: app.config.SWEEP_OLDER_THAN,
       dryRun: false,
     })
     const missed = await photosWithoutThumbnail(app.db)

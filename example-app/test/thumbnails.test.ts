@@ -1,4 +1,5 @@
 import { type Services, waitFor } from '@fastify-scale/dev-services'
+import { Client } from 'pg'
 import sharp from 'sharp'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Photo } from '../src/db/photos.ts'
@@ -9,20 +10,38 @@ import { landscape } from './support/pictures.ts'
 let services: Services
 let board: Board
 let anna: Tokens
+let database: Client
+let env: NodeJS.ProcessEnv
+/** What no row points to since the tests began: a picture (by a signed URL) and its thumbnail. */
+let orphans: string[]
 
 beforeAll(async () => {
   services = await startBoardServices()
-  board = await startBoard(boardEnv(services))
+  env = boardEnv(services)
+  board = await startBoard(env)
+  database = new Client({ connectionString: env['DATABASE_URL'] })
+  await database.connect()
   anna = await signUp(board.url, 'anna')
+  const { body } = await uploadPhoto(board.url, anna.accessToken, 'orphan')
+  const thumbnail = await waitFor(async () => (await listed(body.id))?.thumbnailUrl, { timeout: 30_000 })
+  orphans = [await originalOf(body.id), thumbnail]
+  await database.query('DELETE FROM photos WHERE id = $1', [body.id])
 }, 240_000)
 
 afterAll(async () => {
+  await database?.end()
   await board?.stop()
   await services?.stop()
 })
 
 const listed = async (id: string): Promise<Photo | undefined> =>
   (await call<{ photos: Photo[] }>(`${board.url}/api/photos`)).body.photos.find((photo) => photo.id === id)
+
+/** A URL that opens the original for a while. */
+async function originalOf(id: string): Promise<string> {
+  const answer = await call(`${board.url}/api/photos/${id}/original`, { token: anna.accessToken })
+  return String(answer.headers['location'])
+}
 
 test('each photo gets a thumbnail, which open pages show at once and everybody can read', async () => {
   const page = await openPage(board.url, anna.accessToken)
@@ -81,3 +100,29 @@ test('a file that only begins like a picture harms nothing: the board shows the 
   await waitFor(async () => (await listed(next.body.id))?.thumbnailUrl, { timeout: 30_000 })
   expect((await listed(body.id))?.thumbnailUrl).toBeNull()
 })
+
+test('the nightly sweep removes what no row points to, keeps what one does, and makes what was missed', async () => {
+  const { body } = await uploadPhoto(board.url, anna.accessToken, 'kept')
+  await waitFor(async () => (await listed(body.id))?.thumbnailUrl, { timeout: 30_000 })
+  const kept = await originalOf(body.id)
+  for (const url of [...orphans, kept]) expect((await fetch(url)).status).toBe(200)
+  await database.query('UPDATE photos SET thumbnail_url = NULL WHERE id = $1', [body.id])
+  await board.stop()
+
+  // By its cron, and no object younger than a minute.
+  board = await startBoard({ ...env, SWEEP_AT: '* * * * * *', SWEEP_OLDER_THAN: '1m' })
+  const [picture, thumbnail] = orphans as [string, string]
+  const gone = { timeout: 150_000, interval: 500 }
+  await waitFor(async () => (await fetch(picture)).status === 404, gone)
+  await waitFor(async () => !(await fetch(thumbnail)).ok, gone)
+  await waitFor(
+    async () =>
+      (await database.query('SELECT FROM photos WHERE thumbnail_url IS NULL AND id = $1', [body.id])).rowCount === 0,
+    { timeout: 30_000 },
+  )
+  expect((await fetch(kept)).status).toBe(200)
+  const { rows } = await database.query<{ url: string }>('SELECT thumbnail_url AS url FROM photos WHERE id = $1', [
+    body.id,
+  ])
+  expect((await fetch(rows[0]?.url as string)).status).toBe(200)
+}, 240_000)

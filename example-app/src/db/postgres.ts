@@ -2,6 +2,7 @@ import { addReadinessCheck, backoff, pause } from '@fastify-scale/kit'
 import fp from 'fastify-plugin'
 import { Pool } from 'pg'
 import { migrate } from './migrate.ts'
+import { isUnavailable } from './unavailable.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -15,9 +16,18 @@ export default fp(async (app) => {
     max: app.config.PG_POOL_MAX,
     connectionTimeoutMillis: 2_000,
     statement_timeout: 5_000,
+    // A server that is frozen does not count the time.
+    query_timeout: 6_000,
   })
   db.on('error', (error) => app.log.warn({ reason: error.message }, 'an idle PostgreSQL connection was lost'))
   app.decorate('db', db)
+  // Not this service's fault, and over in a moment: 503, and when to ask again.
+  app.setErrorHandler(function answerUnavailable(error, request, reply) {
+    if (!isUnavailable(error)) return reply.send(error)
+    request.log.warn({ reason: (error as Error).message }, 'PostgreSQL did not answer')
+    reply.header('retry-after', '1')
+    return reply.send(app.httpErrors.serviceUnavailable('the database did not answer in time'))
+  })
 
   // A database that is away does not stop the process from starting: it is not ready until the tables are there.
   const closing = new AbortController()
