@@ -3,6 +3,7 @@
 // With --check nothing is written: goals missed beyond noise make it exit 1.
 import { readdirSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { writeCapacity } from './capacity.mjs'
 import { describe, judge } from './lib/goals.mjs'
 import { writePage, writeResult } from './lib/report.mjs'
 import { runComparison } from './lib/rounds.mjs'
@@ -58,4 +59,5 @@ for (const name of wanted) {
     await context.stop?.()
   }
 }
+if (!values.check) writeCapacity()
 process.exit(values.check && regressions > 0 ? 1 : 0)

@@ -20,7 +20,16 @@ export class Model {
   readonly photos = new Map<string, AckedPhoto>()
   readonly ended: EndedSession[] = []
   readonly violations: string[] = []
-  readonly counts = { requests: 0, refused503: 0, broken: 0, uploads: 0, lists: 0, logouts: 0, checks: 0 }
+  readonly counts = {
+    requests: 0,
+    refused503: 0,
+    broken: 0,
+    uploads: 0,
+    lists: 0,
+    logouts: 0,
+    checks: 0,
+    lateRefreshes: 0,
+  }
 
   violate(what: string): void {
     this.violations.push(what)
