@@ -1,11 +1,11 @@
 // pnpm bench [name …] [--rounds N] [--check]: runs comparisons and writes bench/results.json and docs/benchmarks.md.
-// With --render nothing is measured: the page is written from results.json.
+// With --render nothing is measured: the page is written from results.json, in the words that the comparisons have now.
 // With --check nothing is written: goals missed beyond noise make it exit 1.
 import { readdirSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { writeCapacity } from './capacity.mjs'
 import { describe, judge } from './lib/goals.mjs'
-import { writePage, writeResult } from './lib/report.mjs'
+import { readResults, writePage, writeResult } from './lib/report.mjs'
 import { runComparison } from './lib/rounds.mjs'
 
 const { values, positionals } = parseArgs({
@@ -27,7 +27,16 @@ if (values.list) {
   process.exit(0)
 }
 if (values.render) {
-  writePage()
+  const results = readResults()
+  for (const name of all) {
+    const result = results.comparisons[name]
+    if (!result) continue
+    const { default: comparison } = await import(new URL(`${name}.mjs`, folder))
+    const { title, question, method, goals = [], note } = comparison
+    Object.assign(result, { title, question, method, goals, note })
+    if (comparison.growth) result.growth = comparison.growth(result)
+  }
+  writePage(results)
   process.exit(0)
 }
 const wanted =

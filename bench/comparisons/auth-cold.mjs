@@ -11,7 +11,15 @@ export default {
     'The first verification of each of 10,000 different tokens by `app.auth.verify`: signature, header, claims, revocations. Beside it the signature check alone by node:crypto, which parses and checks nothing.',
   base: 'node:crypto RS256',
   metrics: [{ key: 'cpuUs', label: 'CPU us per token', better: 'low', chart: true }],
-  goals: [{ metric: 'cpuUs', contender: 'fastify-scale RS256', over: 'node:crypto RS256', max: 1.3 }],
+  goals: [
+    {
+      metric: 'cpuUs',
+      contender: 'fastify-scale RS256',
+      over: 'node:crypto RS256',
+      max: 1.3,
+      why: 'The rest is parsing two parts strictly, checking the claims, freezing them and keeping them for the next request.',
+    },
+  ],
   async setup() {
     const dir = mkdtempSync(join(tmpdir(), 'fastify-scale-bench-'))
     const round = (kind, alg) => scriptRound(script, [], { env: { KIND: kind, ALG: alg, FILE: join(dir, alg) } })

@@ -29,7 +29,10 @@ export default {
     growthOf(result, {
       points,
       xLabel: 'keys, and as many tags',
-      sentence: (ratio, figure) =>
-        `All three are flat: with 10,000 times as many keys and tags a hit costs ${format(ratio('hitUs', '10 keys', '100,000 keys'))} times as much, invalidating the tag of one entry takes ${format(ratio('tagUs', '10 keys', '100,000 keys'))} times as long, and invalidating a tag that 100,000 entries carry ${format(figure('100,000 keys', 'allUs') / 1_000)} ms, where it took ${format(figure('10 keys', 'allUs') / 1_000)} ms for 10. What is linear is the memory of Redis.`,
+      sentence: (_ratio, figure) => {
+        const both = (key) =>
+          `${format(figure('10 keys', key))} us with 10, ${format(figure('100,000 keys', key))} us with 100,000`
+        return `All three are flat in the number of keys and tags: a hit (${both('hitUs')}), the invalidation of a tag that one entry carries (${both('tagUs')}), and of one that all carry (${both('allUs')}). What is linear is the memory of Redis.`
+      },
     }),
 }

@@ -5,5 +5,13 @@ export default cacheReads('l2', 1 * 1_024, {
   question:
     'Reads of values of 1 KB by way of Redis, sixteen keys at a time (async-cache-dedupe would join reads of one key); CPU of the reading process. Beside it our default, with process memory on.',
   base: 'raw ioredis GET + JSON.parse',
-  goals: [{ metric: 'cpuUs', contender: 'fastify-scale, memory off', over: 'raw ioredis GET + JSON.parse', max: 1.2 }],
+  goals: [
+    {
+      metric: 'cpuUs',
+      contender: 'fastify-scale, memory off',
+      over: 'raw ioredis GET + JSON.parse',
+      max: 1.2,
+      why: 'What is above it are the checks that a bare GET does not make: the header of the entry, its freshness, epoch and tags, a deadline and a breaker around the command.',
+    },
+  ],
 })

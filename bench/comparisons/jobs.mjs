@@ -53,7 +53,15 @@ export default {
     { key: 'p50', label: 'p50 ms', better: 'low' },
     { key: 'jobs', label: 'jobs/s', better: 'high' },
   ],
-  goals: [{ metric: 'p99', contender: 'job worker, burning', over: 'job worker, idle', max: 1.2 }],
+  goals: [
+    {
+      metric: 'p99',
+      contender: 'job worker, burning',
+      over: 'job worker, idle',
+      max: 1.2,
+      why: 'There are two cores: a web worker that wakes up often finds both taken, one of them by the job, and waits for its slice; the median is not touched. On a machine with a core to spare for the job worker there is nothing to wait for.',
+    },
+  ],
   note: 'Two cores for all of it: while the job worker burns one, two web workers, the primary, Redis and the sender share the other.',
   setup: setupRedis,
   contenders: ({ url }) => ({

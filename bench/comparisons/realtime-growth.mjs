@@ -26,7 +26,7 @@ export default {
     growthOf(result, {
       points,
       xLabel: 'sockets',
-      sentence: (ratio, figure) =>
+      sentence: (_ratio, figure) =>
         `Memory is linear in the sockets (${format(((figure('5,000 sockets', 'memoryMb') - figure('1,000 sockets', 'memoryMb')) * 1_024) / 4_000)} KB for each one from 1,000 to 5,000; below that it is what the process had to spare); CPU per delivery falls from ${format(figure('10 sockets', 'cpuUs'))} to ${format(figure('100 sockets', 'cpuUs'))} us while few sockets share the cost of a message, and is flat from there: ${format(figure('1,000 sockets', 'cpuUs'))} us at 1,000, ${format(figure('5,000 sockets', 'cpuUs'))} us at 5,000.`,
     }),
 }

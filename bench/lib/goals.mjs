@@ -2,7 +2,7 @@ import { format } from './rounds.mjs'
 import { ratios, summary } from './stats.mjs'
 
 /**
- * Judges a goal `{ metric, contender, over?, max?, min?, unit?, always? }`: the ratio of a contender to another one, round by round,
+ * Judges a goal `{ metric, contender, over?, max?, min?, unit?, always?, why? }`: the ratio of a contender to another one, round by round,
  * or without `over` the figure itself. Missed beyond noise is a goal that the median misses and that no single round met;
  * with `always` (nothing may be lost) every round has to meet it.
  */
@@ -15,12 +15,12 @@ export function judge(goal, contenders) {
   return { ...goal, ratio, met, regressed: !met && (goal.always === true || !meets(best)) }
 }
 
-/** A goal in words, with what was measured; `label` is that of its metric. */
-export function describe({ metric, contender, over, max, min, unit = '', ratio, met }, label = metric) {
+/** A goal in words, with what was measured and, where it was missed, its `why`; `label` is that of its metric. */
+export function describe({ metric, contender, over, max, min, unit = '', ratio, met, why }, label = metric) {
   const show = (value) => (over ? `${value.toFixed(2)}x` : `${format(value)} ${unit}`.trim())
   const bound =
     max === undefined ? `at least ${over ? `${min}x` : show(min)}` : `at most ${over ? `${max}x` : show(max)}`
   const { median, min: low, max: high } = ratio
   const measured = `${show(median)}, rounds from ${show(low).replace(/[x ].*/, '')} to ${show(high).replace(/[x ].*/, '')}`
-  return `${contender} ${bound}${over ? ` of ${over}` : ''} (${label}): ${measured}: ${met ? 'met' : 'missed'}`
+  return `${contender} ${bound}${over ? ` of ${over}` : ''} (${label}): ${measured}: ${met ? 'met' : `missed${why ? `. ${why}` : ''}`}`
 }

@@ -26,10 +26,10 @@ export interface Revocations {
   readonly size: number
 }
 
-interface Held {
-  entry: RevocationEntry
-  /** s since 1970. */
-  at: number
+/** A cut-off of a subject, and when it was made; both in s since 1970. */
+interface Cutoff {
+  upTo: number
+  made: number
 }
 
 /**
@@ -38,37 +38,37 @@ interface Held {
  * @param now s since 1970
  */
 export function createRevocations(lifetime: number, now: () => number): Revocations {
-  /** Tokens and sessions; a jti and a sid share no key. */
-  const ids = new Map<string, Held>()
-  const subjects = new Map<string, Held>()
-  let all: Held | undefined
+  /** Tokens, and sessions: when each was revoked, in s since 1970. No more than that, since there may be many. */
+  const tokens = new Map<string, number>()
+  const sessions = new Map<string, number>()
+  const subjects = new Map<string, Cutoff>()
+  let all: Cutoff | undefined
+  /** `all.upTo`, for the way of every request. */
   let cutoff = 0
 
   /** Maps keep the order of insertion, near enough the order of age: the oldest are in front. */
-  function forget(map: Map<string, Held>): void {
+  function forget<T>(map: Map<string, T>, madeAt: (held: T) => number): void {
     const limit = now() - lifetime
     for (const [key, held] of map) {
-      if (held.at >= limit) return
+      if (madeAt(held) >= limit) return
       map.delete(key)
     }
   }
 
-  function hold(map: Map<string, Held>, key: string, held: Held): void {
+  function hold<T>(map: Map<string, T>, key: string, held: T, madeAt: (held: T) => number): void {
     map.delete(key)
     map.set(key, held)
-    forget(map)
+    forget(map, madeAt)
   }
 
   return {
     isRevoked({ sub, iat, jti, sid }) {
       if (iat <= cutoff) return true
-      if (ids.size > 0) {
-        if (sid !== undefined && ids.has(`s${sid}`)) return true
-        if (jti !== undefined && ids.has(`j${jti}`)) return true
-      }
+      if (sessions.size > 0 && sid !== undefined && sessions.has(sid)) return true
+      if (tokens.size > 0 && jti !== undefined && tokens.has(jti)) return true
       if (subjects.size > 0) {
         const held = subjects.get(sub)
-        if (held && iat <= (held.entry as { at: number }).at) return true
+        if (held && iat <= held.upTo) return true
       }
       return false
     },
@@ -76,28 +76,34 @@ export function createRevocations(lifetime: number, now: () => number): Revocati
       if (entry.kind === 'all') {
         if (entry.at <= cutoff) return
         cutoff = entry.at
-        all = { entry, at }
+        all = { upTo: cutoff, made: at }
       } else if (entry.kind === 'sub') {
-        const held = subjects.get(entry.id)
-        if (held && (held.entry as { at: number }).at >= entry.at) return
-        hold(subjects, entry.id, { entry, at })
+        if ((subjects.get(entry.id)?.upTo ?? Number.NEGATIVE_INFINITY) >= entry.at) return
+        hold(subjects, entry.id, { upTo: entry.at, made: at }, cutoffMade)
       } else {
-        const key = `${entry.kind === 'sid' ? 's' : 'j'}${entry.id}`
-        hold(ids, key, { entry, at: Math.max(at, ids.get(key)?.at ?? 0) })
+        const map = entry.kind === 'sid' ? sessions : tokens
+        hold(map, entry.id, Math.max(at, map.get(entry.id) ?? 0), itself)
       }
     },
     entries() {
-      forget(ids)
-      forget(subjects)
-      const held = [...ids.values(), ...subjects.values()]
-      if (all && all.at >= now() - lifetime) held.push(all)
+      forget(tokens, itself)
+      forget(sessions, itself)
+      forget(subjects, cutoffMade)
+      const held: { entry: RevocationEntry; at: number }[] = []
+      for (const [id, at] of sessions) held.push({ entry: { kind: 'sid', id }, at })
+      for (const [id, at] of tokens) held.push({ entry: { kind: 'jti', id }, at })
+      for (const [id, { upTo, made }] of subjects) held.push({ entry: { kind: 'sub', id, at: upTo }, at: made })
+      if (all && all.made >= now() - lifetime) held.push({ entry: { kind: 'all', at: all.upTo }, at: all.made })
       return held
     },
     get all() {
       return cutoff
     },
     get size() {
-      return ids.size + subjects.size + (all ? 1 : 0)
+      return tokens.size + sessions.size + subjects.size + (all ? 1 : 0)
     },
   }
 }
+
+const itself = (at: number): number => at
+const cutoffMade = ({ made }: Cutoff): number => made
