@@ -33,7 +33,8 @@ if (values.render) {
     if (!result) continue
     const { default: comparison } = await import(new URL(`${name}.mjs`, folder))
     const { title, question, method, goals = [], note } = comparison
-    Object.assign(result, { title, question, method, goals, note })
+    const measured = ({ contender, over = contender }) => result.contenders[contender] && result.contenders[over]
+    Object.assign(result, { title, question, method, goals: goals.filter(measured), note })
     if (comparison.growth) result.growth = comparison.growth(result)
   }
   writePage(results)
