@@ -9,7 +9,7 @@ import { scriptRound } from '../lib/script.mjs'
 const cli = new URL('../node_modules/@fastify-scale/cluster/dist/cli.js', import.meta.url).pathname
 const app = new URL('../servers/jobs-app.mjs', import.meta.url).pathname
 const client = new URL('../servers/paced-client.mjs', import.meta.url).pathname
-const SECONDS = 6
+const SECONDS = 4
 
 /** The launcher with two web workers; jobs of 100 ms of CPU each wait in the queue all the time, or there are none. */
 async function round(redis, { jobWorkers, burning, nice = '' }) {

@@ -8,7 +8,15 @@ export default {
   question: `How long does \`app.close()\` take with ${SOCKETS.toLocaleString('en-US')} clients connected, and with ${DEAD} of them stopped, so that they answer nothing? Ours spreads the clients over time (1,000 a second, so that the other processes are not flooded) and cuts those that do not answer after 2 s.`,
   base: 'fastify-scale, all alive',
   metrics: [{ key: 'ms', label: 'ms', better: 'low', chart: true }],
-  goals: [{ metric: 'ms', contender: `fastify-scale, ${DEAD} dead`, max: 3_000, unit: 'ms' }],
+  goals: [
+    {
+      metric: 'ms',
+      contender: `fastify-scale, ${DEAD} dead`,
+      max: 3_000,
+      unit: 'ms',
+      why: 'It is the sum of its two parts by design, 1 s of spreading and 2 s of patience with the last that do not answer; what is above it is the rest of the close.',
+    },
+  ],
   setup: setupRedis,
   contenders: ({ url }) => {
     const round = (kind, dead) => () =>
