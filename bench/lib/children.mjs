@@ -41,11 +41,11 @@ export function startProcess(command, { env, cwd }) {
     pid: child.pid,
     child,
     gone,
-    /** Resolves with the next line that matches; rejects where the process ends first. */
-    said: (pattern) =>
+    /** Resolves with the next line that matches, or the last of so many; rejects where the process ends first. */
+    said: (pattern, times = 1) =>
       new Promise((resolve, reject) => {
         const look = (line) => {
-          if (!pattern.test(line)) return
+          if (!pattern.test(line) || --times > 0) return
           lines.off('line', look)
           resolve(line)
         }

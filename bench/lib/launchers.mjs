@@ -102,7 +102,8 @@ function startOurs({ node, app, workers, port, env, metrics }) {
   const server = startProcess([node, cli, 'start', app, ...address, ...names, ...more], { env })
   return {
     ...server,
-    ready: server.said(/"\d+ workers?"/),
+    // Fastify's own line, of each worker.
+    ready: server.said(/Server listening at/, workers),
     reload: () => runCommand([node, cli, 'reload', ...names], { env }),
     async stop() {
       await server.stop()
