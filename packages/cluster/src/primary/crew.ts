@@ -1,8 +1,8 @@
 import type { EventEmitter } from 'node:events'
-import { StartError } from '../errors.ts'
 import { type FromWorker, type ListenMode, type ListenAddress } from '../protocol.ts'
 import type { WorkerSpec } from '../worker/spec.ts'
 import type { Dispatcher } from './dispatcher.ts'
+import { createLife, type DrainOutcome } from './life.ts'
 import type { Listener, NativeHandle } from './listener.ts'
 import type { RespawnPolicy } from './respawn.ts'
 import { type Slot, slotsOf } from './slot.ts'
@@ -46,13 +46,6 @@ export interface CrewNotices {
   killed(worker: WorkerProcess, after: number): void
 }
 
-export interface DrainOutcome {
-  moved: number
-  cut: number
-  /** It had to be ended by force. */
-  killed: boolean
-}
-
 /** Starts, watches and ends the processes of all slots. */
 export interface Crew {
   readonly slots: Slot[]
@@ -74,18 +67,12 @@ export interface Crew {
   all(): WorkerProcess[]
 }
 
-/** How long a worker may overstay its drain budget until it is killed, in ms. */
-const GRACE = 2_000
-
 export function createCrew(options: CrewOptions): Crew {
   const { dispatcher, policy, counters, events, notices } = options
   const slots: Slot[] = []
   // Also those whose slot is no more: they drain, and are to be waited for.
   const processes = new Set<WorkerProcess>()
-  const gone = new WeakMap<WorkerProcess, Promise<void>>()
-  const settle = new WeakMap<WorkerProcess, { up(): void; down(reason: string): void; gone(): void }>()
-  const drained = new WeakMap<WorkerProcess, { moved: number; cut: number }>()
-  const ups = new WeakMap<WorkerProcess, Promise<void>>()
+  const life = createLife(options)
   let lastId = 0
 
   function fork(slot: Slot, place: 'current' | 'next'): WorkerProcess {
@@ -108,15 +95,7 @@ export function createCrew(options: CrewOptions): Crew {
     )
     slot[place] = worker
     processes.add(worker)
-    const up = new Promise<void>((resolve, reject) => {
-      const left = new Promise<void>((leave) => {
-        settle.set(worker, { up: resolve, down: (reason) => reject(new StartError(reason)), gone: leave })
-      })
-      gone.set(worker, left)
-    })
-    // Not everybody who forks waits.
-    up.catch(() => undefined)
-    ups.set(worker, up)
+    life.begin(worker)
     events.emit('fork', worker)
     return worker
   }
@@ -150,9 +129,7 @@ export function createCrew(options: CrewOptions): Crew {
         worker.failed = message.message
         return worker.disconnect()
       case 'drained':
-        drained.set(worker, message)
-        worker.wanted = true
-        return worker.disconnect()
+        return life.drained(worker, message)
       default:
     }
   }
@@ -183,7 +160,7 @@ export function createCrew(options: CrewOptions): Crew {
     worker.waitingFor = undefined
     policy.succeeded()
     distribute(worker)
-    settle.get(worker)?.up()
+    life.up(worker)
     events.emit('ready', worker)
   }
 
@@ -212,8 +189,7 @@ export function createCrew(options: CrewOptions): Crew {
   function onExit(worker: WorkerProcess, exit: ExitInfo): void {
     const slot = slots.find((one) => one.slot === worker.slot)
     processes.delete(worker)
-    settle.get(worker)?.down(exit.reason)
-    settle.get(worker)?.gone()
+    life.gone(worker, exit.reason)
     if (slot) {
       slot.lastExit = exit
       slot.leaving.delete(worker)
@@ -245,68 +221,15 @@ export function createCrew(options: CrewOptions): Crew {
     slot.respawn = setTimeout(() => {
       slot.respawn = undefined
       if (!options.running() || slot.current || slot.next || !slots.includes(slot)) return
-      void untilReady(fork(slot, 'current'), true).catch(() => undefined)
+      void life.untilReady(fork(slot, 'current'), true).catch(() => undefined)
     }, delay)
-  }
-
-  /** `patient`: failing readiness checks are waited for as long as it takes, as a server that is away comes back. */
-  async function untilReady(worker: WorkerProcess, patient: boolean): Promise<void> {
-    const { startTimeout } = options
-    const timer = setInterval(() => {
-      if (patient && worker.waitingFor !== undefined && performance.now() - worker.heardAt < startTimeout) return
-      worker.reason =
-        worker.waitingFor === undefined
-          ? `did not become ready within ${startTimeout} ms`
-          : `did not become ready within ${startTimeout} ms: ${worker.waitingFor}`
-      worker.kill('SIGKILL')
-    }, startTimeout)
-    try {
-      await ups.get(worker)
-    } finally {
-      clearInterval(timer)
-    }
-  }
-
-  async function drain(worker: WorkerProcess, handOver: boolean): Promise<DrainOutcome> {
-    if (worker.state === 'gone') return { moved: 0, cut: 0, killed: false }
-    const { drainTimeout } = options
-    const open = worker.beat?.connections ?? 0
-    worker.wanted = true
-    if (worker.state === 'starting') {
-      await end(worker)
-      return { moved: 0, cut: 0, killed: false }
-    }
-    worker.state = 'draining'
-    // Before the order: what is sent after it would come too late.
-    dispatcher.remove(worker.id)
-    events.emit('drain', worker)
-    worker.send({ t: 'drain', handOver: handOver && options.mode() !== 'cluster', budget: drainTimeout, paced: true })
-    let killed = false
-    const timer = setTimeout(() => {
-      killed = true
-      counters.killed += 1
-      notices.killed(worker, drainTimeout + GRACE)
-      worker.kill('SIGKILL')
-    }, drainTimeout + GRACE)
-    await gone.get(worker)
-    clearTimeout(timer)
-    const report = drained.get(worker)
-    return { moved: report?.moved ?? 0, cut: report?.cut ?? (killed ? open : 0), killed }
-  }
-
-  async function end(worker: WorkerProcess, reason?: string): Promise<void> {
-    if (worker.state === 'gone') return
-    worker.wanted = true
-    worker.reason ??= reason
-    worker.kill('SIGKILL')
-    await gone.get(worker)
   }
 
   return {
     slots,
     fork,
     revive,
-    ready: (worker) => untilReady(worker, false),
+    ready: (worker) => life.untilReady(worker, false),
     swap(slot) {
       const old = slot.current
       slot.current = slot.next
@@ -317,8 +240,8 @@ export function createCrew(options: CrewOptions): Crew {
     },
     retire: (worker) => dispatcher.remove(worker.id),
     reinstate: distribute,
-    drain,
-    end,
+    drain: life.drain,
+    end: life.end,
     all: () => [...processes],
   }
 }

@@ -1,5 +1,6 @@
 import { ReloadError } from '../errors.ts'
-import type { Crew, DrainOutcome } from './crew.ts'
+import type { Crew } from './crew.ts'
+import type { DrainOutcome } from './life.ts'
 import type { Slot } from './slot.ts'
 import type { ReloadProgress, ReloadResult } from './types.ts'
 import type { WorkerProcess } from './worker-process.ts'
