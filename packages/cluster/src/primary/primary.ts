@@ -1,20 +1,15 @@
 import { pause } from '@fastify-scale/kit'
 import { ClusterOptionError, StartError, StoppingError } from '../errors.ts'
 import type { ResolvedOptions } from '../options.ts'
-import type { ListenMode } from '../protocol.ts'
 import { resolveApp, resolveCwd } from './app-path.ts'
 import { type CrewNotices, createCrew } from './crew.ts'
-import { createDispatcher } from './dispatcher.ts'
+import { openEntry } from './entry.ts'
 import { createExclusive } from './exclusive.ts'
-import { canAccept, openListener, urlsOf } from './listener.ts'
+import { urlsOf } from './listener.ts'
 import { replaceSlots } from './reload.ts'
-import { refuseReusePort } from './reuse-port.ts'
 import { createRespawnPolicy } from './respawn.ts'
 import { createSafeEmitter } from './safe-emitter.ts'
 import { createSlot, freeNumber, processesOf, type Slot, slotsOf } from './slot.ts'
-import { createStickyDispatcher } from './sticky/dispatcher.ts'
-import { createStickyEntry } from './sticky/sticky.ts'
-import { systemdSockets } from './systemd.ts'
 import type { Counters, Primary, PrimaryEvents, ReloadProgress, ReloadResult } from './types.ts'
 import { createWatchdog } from './watchdog.ts'
 import type { WorkerProcess } from './worker-process.ts'
@@ -57,32 +52,8 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
 
   // A wrong path is found before anything is bound or forked.
   resolveApp(options.app, options.cwd)
-  const reusePort = options.balance === 'reuse-port'
-  const lossy = reusePort && refuseReusePort()
-  if (lossy) throw new ClusterOptionError(`option 'balance': 'reuse-port' ${lossy}`)
-  const fds = systemdSockets()
-  if (reusePort && fds.length > 0)
-    throw new ClusterOptionError(`option 'balance': 'reuse-port' can't be had on a socket that systemd passes`)
-  let mode: ListenMode = reusePort ? 'reuse-port' : options.balance === 'none' ? 'shared' : 'given'
-  // What was asked for and can't be had is no matter of a warning.
-  const refusal =
-    options.sticky && `option 'sticky' does not work on Node ${process.version}, whose inside is not known`
-  if (!canAccept()) {
-    if (refusal) throw new ClusterOptionError(refusal)
-    plainCluster()
-  }
-  const listener = canAccept()
-    ? await openListener({
-        host: options.host,
-        port: options.port,
-        path: options.path,
-        fds,
-        backlog: options.backlog,
-        reusePort,
-      })
-    : undefined
-  const dispatcher = options.sticky ? createStickyDispatcher() : createDispatcher()
-  const sticky = options.sticky && createStickyEntry(options.sticky, dispatcher.accept)
+  const entry = await openEntry(options, notices.warn)
+  const { dispatcher } = entry
   const exclusive = createExclusive()
   const crew = createCrew({
     spec: () => ({
@@ -100,14 +71,9 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
     env: options.env,
     startTimeout: options.startTimeout,
     drainTimeout: options.drainTimeout,
-    mode: () => mode,
-    onUnknownNode() {
-      if (refusal) return refusal
-      listener?.close()
-      plainCluster()
-      return undefined
-    },
-    listener,
+    mode: () => entry.mode,
+    onUnknownNode: entry.unknownNode,
+    listener: entry.listener,
     address: { address: options.host, port: options.port, family: 'IPv4' },
     dispatcher,
     policy: createRespawnPolicy(),
@@ -169,12 +135,6 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
     )
   }
 
-  /** What we know of Node's inside does not hold here: node:cluster listens and accepts as it does everywhere. */
-  function plainCluster(): void {
-    mode = 'cluster'
-    notices.warn(`connections can't be handed over between workers on Node ${process.version}`)
-  }
-
   const isStopping = (): boolean => state === 'stopping'
 
   function refuseWhileStopping(): void {
@@ -201,9 +161,8 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
     if (state === 'running') events.emit('stopping')
     state = 'stopping'
     clearInterval(watch)
-    listener?.close()
+    entry.stopAccepting()
     for (const slot of slots) clearTimeout(slot.respawn)
-    sticky?.flush()
     // Connections that were accepted and wait for a free worker are still to be served.
     for (let tries = 0; dispatcher.waiting > 0 && tries < 50; tries++) await pause(20)
     dispatcher.close()
@@ -214,7 +173,7 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
     name: options.name,
     pid: process.pid,
     startedAt,
-    addresses: listener ? urlsOf(listener.addresses) : [`http://${options.host}:${options.port}`],
+    addresses: entry.listener ? urlsOf(entry.listener.addresses) : [`http://${options.host}:${options.port}`],
     slots,
     counters,
     get reloading() {
@@ -276,7 +235,7 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
 
   async function start(): Promise<void> {
     try {
-      if (mode === 'given') listener?.accept(sticky?.accept ?? ((handle) => dispatcher.accept({ handle, idle: false })))
+      entry.accept()
       const first = createSlot(0, 'web')
       slots.push(first)
       // One first: an app that can't start costs one fork and says why once.
@@ -286,7 +245,7 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
     } catch (error) {
       state = 'stopping'
       clearInterval(watch)
-      listener?.close()
+      entry.stopAccepting()
       dispatcher.close()
       await Promise.all(crew.all().map((worker) => crew.end(worker)))
       throw error
