@@ -172,8 +172,8 @@ describe('what can not be started says why in one line, and leaves nothing behin
 
   test('an app that does not become ready in time', async () => {
     const flag = write('flag', 'unready')
-    const { code, line } = await refused([join(FIXTURES, 'flagged.mjs'), '--start-timeout', '1s'], { FLAG: flag })
-    expect(line).toMatch(/did not become ready within 1000 ms: fixture: flag: the flag is down/)
+    const { code, line } = await refused([join(FIXTURES, 'flagged.mjs'), '--start-timeout', '5s'], { FLAG: flag })
+    expect(line).toMatch(/did not become ready within 5000 ms: fixture: flag: the flag is down/)
     expect(code).toBe(1)
   })
 })

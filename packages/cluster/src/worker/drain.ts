@@ -48,7 +48,11 @@ export async function drain(
 
   let underway = 0
   function handOverIdle(): void {
-    for (const handle of connections.detachIdle(paced ? WINDOW - underway : undefined)) {
+    const most = paced ? WINDOW - underway : Number.POSITIVE_INFINITY
+    const handles = connections.detachIdle(most)
+    // All that were idle have left: whoever is still here is busy.
+    if (handles.length < most) connections.spareNone()
+    for (const handle of handles) {
       moved += 1
       underway += 1
       sends.push(channel.send({ t: 'give', key: handle.stickyKey }, handle).then(() => handle.close()))

@@ -9,6 +9,9 @@ export interface RequestSocket extends Socket {
   parser?: { incoming?: IncomingMessage | null } | null
 }
 
+/** A client that always has one more request under way would never be told. */
+const MOST_LATE = 32
+
 /**
  * From now on connections end with their last response: it says `Connection: close`, where its headers are not out yet.
  * Every request that was read before that is answered, the pipelined ones too (RFC 9112, 9.3.2); after it nothing more is
@@ -22,6 +25,8 @@ export function sayClose(
 ): void {
   // Those that say close because of us, and only them: others have their own reasons.
   const last = new WeakMap<Socket, ServerResponse>()
+  /** How many came behind one that had been made to say close. */
+  const late = new WeakMap<Socket, number>()
 
   function say(socket: Socket, response: ServerResponse): void {
     if (!response.shouldKeepAlive) return
@@ -44,7 +49,9 @@ export function sayClose(
     if (spared.has(socket)) return true
     const before = last.get(socket)
     if (before) {
-      if (before.headersSent && !before.shouldKeepAlive) return false
+      const more = (late.get(socket) ?? 0) + 1
+      if (more > MOST_LATE || (before.headersSent && !before.shouldKeepAlive)) return false
+      late.set(socket, more)
       before.shouldKeepAlive = true
     }
     say(socket, response)
