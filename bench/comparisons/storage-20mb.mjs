@@ -1,3 +1,3 @@
 import { uploadComparison } from '../lib/uploads.mjs'
 
-export default uploadComparison(20, 12, 4)
+export default uploadComparison(20, 6, 1)
