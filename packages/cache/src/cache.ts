@@ -200,6 +200,7 @@ export class ScaleCache {
     const { memory } = engine.parts
     const held = memory?.trusted ? await this.reader.remembered(k) : undefined
     if (held) return this.reader.fromMemory(key, held)
+    const asked = performance.now()
     let first: Looked | undefined
     let away = false
     try {
@@ -219,6 +220,7 @@ export class ScaleCache {
       loader,
       times: options === undefined ? this.parts.options.entry : resolveEntryOptions(options, this.parts.options.entry),
       tags: tagsOf(this.path, options?.tags),
+      asked,
     }
     // Not a second look: a call waits for Redis once.
     return away ? this.reader.whileAway(request) : this.reader.find(request, first)

@@ -6,6 +6,7 @@ import { type Loaded, type Loader, Slots, runLoader } from './loader.ts'
 import type { ResolvedEntryOptions, ResolvedOptions } from './options.ts'
 import type { Packed, Packer } from './serializer.ts'
 import { type Flight, Flights, type Outcome, type Result } from './single-flight.ts'
+import { Successive } from './successive.ts'
 import { tagsOf } from './tag-names.ts'
 
 /** What a caller asks to be loaded. */
@@ -16,6 +17,8 @@ export interface LoadRequest {
   loader: Loader<unknown>
   times: ResolvedEntryOptions
   tags: readonly string[]
+  /** When the caller asked, by `performance.now()`. */
+  asked: number
 }
 
 export interface FillerParts {
@@ -32,7 +35,7 @@ export class Filler {
   private readonly options: ResolvedOptions
   private readonly random: () => number
   private readonly flights: Flights = new Flights()
-  private readonly awayLoads: Map<string, Promise<Result>> = new Map()
+  private readonly awayLoads: Successive<Result> = new Successive()
   private readonly slots: Slots
 
   constructor(parts: FillerParts) {
@@ -67,15 +70,18 @@ export class Filler {
     return this.resultOf(request, loaded)
   }
 
-  /** Loads while Redis is away: once for all callers of this process, a few keys at a time. */
+  /** Loads while Redis is away: callers of this process share loads, and only a few keys are loaded at a time. */
   away(request: LoadRequest): Promise<Result> {
     const key = request.key.value
-    let loading = this.awayLoads.get(key)
-    if (!loading) {
-      loading = this.slots.run(() => this.alone(request)).finally(() => this.awayLoads.delete(key))
-      this.awayLoads.set(key, loading)
-    }
-    return loading
+    return (
+      this.awayLoads.joinable(key, request.asked) ??
+      this.awayLoads.add(key, (begin) =>
+        this.slots.run(() => {
+          begin()
+          return this.alone(request)
+        }),
+      )
+    )
   }
 
   /** What is stored for a packed value. Jitter only shortens. */

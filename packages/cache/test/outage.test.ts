@@ -113,6 +113,32 @@ test('while Redis is away callers share loads, and few loaders run at once', asy
   await redis.restart()
 })
 
+test('while Redis is away nobody is answered by a load that began before the call: another process may have changed it', async () => {
+  await redis.kill()
+  let version = 'old'
+  let open!: () => void
+  const opened = new Promise<void>((resolve) => (open = resolve))
+  let loads = 0
+  const loader = async (): Promise<string> => {
+    loads++
+    const seen = version
+    await opened
+    return seen
+  }
+  const early = app.cache.getOrSet('k', loader)
+  await waitFor(() => loads === 1)
+  version = 'new'
+  const late = Array.from({ length: 20 }, () => app.cache.getOrSet('k', loader))
+  // Until those have given Redis up too: until then nothing could have been shared.
+  await pause(150)
+  expect(loads).toBe(1)
+  open()
+  expect(await early).toBe('old')
+  expect(new Set(await Promise.all(late))).toEqual(new Set(['new']))
+  expect(loads).toBe(2)
+  await redis.restart()
+})
+
 test('a restarted Redis begins a new epoch: nothing older is served', async () => {
   // With persistence, so that the old entries are there again, and the deletes since the last save are not.
   const kept = await startRedis({ args: ['--save', '3600', '1'] })

@@ -442,7 +442,7 @@ describe('while Redis is away', () => {
     }
   }
 
-  test('one handler answers all who may share its response', async () => {
+  test('one handler answers all who came before it began and may share its response', async () => {
     const { handler, open, waiting } = gate(() => 'body')
     const one = await away({ ttl: '60s' }, handler)
     const before = one.runs()
@@ -496,6 +496,7 @@ describe('while Redis is away', () => {
 
   test('who asks after a change does not join what began before it', async () => {
     let version = 'old'
+    let asked = 0
     const { handler, open, waiting } = gate(() => 'unused')
     const one = await away(
       { ttl: '60s' },
@@ -505,13 +506,18 @@ describe('while Redis is away', () => {
         return seen
       },
       {},
-      (app) => app.post('/', () => (version = 'new')),
+      (app) => {
+        app.addHook('preHandler', async () => void asked++)
+        app.post('/', () => (version = 'new'))
+      },
     )
     const first = get(one.app)
     await waitFor(() => waiting() === 1)
     expect((await one.app.inject({ method: 'POST', url: '/' })).statusCode).toBe(200)
+    asked = 0
     const second = get(one.app)
-    await waitFor(() => waiting() === 2)
+    await waitFor(() => asked === 1)
+    await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
     open()
     expect((await first).body).toBe('old')
     expect((await second).body).toBe('new')

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { Slots } from '../loader.ts'
+import { Successive } from '../successive.ts'
 import { variantKey } from './selection.ts'
 import type { StoredResponse } from './stored.ts'
 
@@ -17,42 +18,37 @@ export interface AwayFlight {
 }
 
 /**
- * The handlers at work while Redis is away. Requests that may share a response wait for the one under way and take its
- * answer where it could have been stored (collapsed requests, RFC 9111, 4); and only so many handlers run at once.
+ * The handlers at work while Redis is away. Requests that may share a response wait for one that had not begun when they
+ * came, and take its answer where it could have been stored (collapsed requests, RFC 9111, 4); and only so many handlers
+ * run at once.
  */
 export class AwayFlights {
-  private readonly flights: Map<string, Promise<Landed | undefined>> = new Map()
+  private readonly flights: Successive<Landed | undefined> = new Successive()
   private readonly slots: Slots
 
   constructor(limit: number) {
     this.slots = new Slots(limit)
   }
 
-  get(key: string): Promise<Landed | undefined> | undefined {
-    return this.flights.get(key)
+  /** The answer to wait for, for a request that came at this time (`performance.now()`). */
+  get(key: string, asked: number): Promise<Landed | undefined> | undefined {
+    return this.flights.joinable(key, asked)
   }
 
   /** Resolves when the handler may run; at once for who comes first. */
   async open(key: string): Promise<AwayFlight> {
     let land!: AwayFlight['land']
     const done = new Promise<Landed | undefined>((resolve) => (land = resolve))
-    this.flights.set(key, done)
-    await new Promise<void>((begin) => {
-      void this.slots
-        .run(() => {
+    await new Promise<void>((mayRun) => {
+      void this.flights.add(key, (begin) =>
+        this.slots.run(() => {
           begin()
+          mayRun()
           return done
-        })
-        .finally(() => {
-          if (this.flights.get(key) === done) this.flights.delete(key)
-        })
+        }),
+      )
     })
     return { key, land }
-  }
-
-  /** Something was changed: who asks from now on does not join what began before. */
-  forget(): void {
-    this.flights.clear()
   }
 }
 

@@ -153,7 +153,7 @@ export class RouteLookup {
     }
   }
 
-  /** Redis is away: the handler answers, once for all who may share its answer. */
+  /** Redis is away: the handler answers, for all who may share its answer. */
   private async whileAway(request: FastifyRequest, reply: FastifyReply, session: RouteSession): Promise<boolean> {
     const { headers } = request
     const { route, primary } = session
@@ -165,7 +165,7 @@ export class RouteLookup {
       (session.own || !isAuthenticated(request, this.parts.authenticator, route.ignoreCookies))
     const key = route.vary.length === 0 ? primary : `${primary} ${variantKey(route.vary, headers)}`
     if (!shares || this.flights.isPassed(key, performance.now())) return this.forward(session, why)
-    const flight = this.away.get(key)
+    const flight = this.away.get(key, session.asked)
     if (flight === undefined) {
       session.away = await this.away.open(key)
       session.forward = why

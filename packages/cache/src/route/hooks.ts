@@ -139,7 +139,6 @@ export function addRouteCache(
     if (cachedRoutes === 0) return payload
     const tags = invalidatedBy(request, reply)
     if (tags.length === 0) return payload
-    lookup.away.forget()
     try {
       await engine.parts.tags.invalidate(tags)
       await settle()

@@ -21,6 +21,8 @@ export interface RouteSession extends RouteTarget {
   directives: Directives
   /** The client's own conditions and codings; the handler is asked without them, or with ours. */
   client: IncomingHttpHeaders
+  /** When the request came to the look-up, by `performance.now()`. */
+  asked: number
   /** Known where the handler is asked. */
   authenticated: boolean
   /** Headers that the reply had before the handler: hooks set them anew with each answer. */

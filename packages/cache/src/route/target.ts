@@ -38,6 +38,7 @@ export function openSession(request: FastifyRequest, route: ResolvedRoute, targe
     load: undefined,
     land: undefined,
     away: undefined,
+    asked: performance.now(),
     validating: false,
     encodes: false,
     answered: false,
