@@ -53,7 +53,13 @@ export default {
       over: 'bare handler, constant text',
       max: 2,
     },
-    { metric: 'cpuPer1k', contender: 'fastify-scale: the example app', over: 'bare handler, constant text', max: 2 },
+    {
+      metric: 'cpuPer1k',
+      contender: 'fastify-scale: the example app',
+      over: 'bare handler, constant text',
+      max: 2,
+      why: 'The three plugins of the row above are within the goal with the same list; the rest is what else the board does for each request: its other plugins and hooks, and the cookies that it reads.',
+    },
   ],
   async setup() {
     const board = await startBoard()
