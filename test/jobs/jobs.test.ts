@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url'
 import { type RedisServer, startRedis, waitFor } from '@fastify-scale/dev-services'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { type Run, judgeRuns, ticksBetween } from '../../packages/jobs/test/judge.ts'
 import { type Host, startHost } from './launchers.ts'
 
 const SOAK = process.env['SOAK'] === '1'
@@ -9,15 +10,6 @@ const JOBS = SOAK ? 1_000 : 200
 const KILLS = SOAK ? 30 : 4
 const REDIS_AWAY_MS = SOAK ? 3_000 : 1_500
 const CRON_SECONDS = SOAK ? 30 : 8
-
-interface Run {
-  n: number
-  tick: string
-  id: string
-  pid: number
-  at: number
-  reruns: number
-}
 
 let redis: RedisServer
 let notes: Redis
@@ -134,19 +126,7 @@ test(`2 launchers x 2 job processes, ${JOBS} jobs, a SIGKILL every second, Redis
   expect(await (await fetch(`${first.url}/dead`)).json()).toEqual([])
 
   const runs = await read(`${prefix}-runs`)
-  const wrong: unknown[] = []
-  let reruns = 0
-  for (let n = 0; n < JOBS; n++) {
-    const mine = runs.filter((one) => one.n === n).sort((a, b) => a.at - b.at)
-    if (new Set(mine.map(({ id }) => id)).size !== 1 || ids.get(n)?.size !== 1) wrong.push(['ids', mine])
-    for (const [index, one] of mine.entries()) {
-      if (index === 0) continue
-      reruns++
-      const before = mine[index - 1] as Run
-      if (!((ended.get(before.pid) ?? Number.POSITIVE_INFINITY) <= one.at)) wrong.push(['alive', before, one])
-      if (one.reruns < index) wrong.push(['not told', one])
-    }
-  }
+  const { wrong, reruns } = judgeRuns(runs, JOBS, ids, ended)
   process.stdout.write(
     `jobs: ${JOBS} of ${JOBS} done, ${runs.length} runs, ${reruns} reruns, ${killed.length} kills, ${refused} adds refused and repeated\n`,
   )
@@ -179,8 +159,7 @@ test(`a cron job every second over 2 launchers x 2 job processes for ${CRON_SECO
   const to = Date.now()
   await Promise.all([killing.stop(), reloading.stop()])
 
-  const due: string[] = []
-  for (let tick = Math.ceil(from / 1_000) * 1_000; tick <= to; tick += 1_000) due.push(new Date(tick).toISOString())
+  const due = ticksBetween(from, to)
   await waitFor(
     async () => {
       const seen = new Set((await read(`${prefix}-ticks`)).map(({ tick }) => tick))

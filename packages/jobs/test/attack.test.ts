@@ -6,18 +6,9 @@ import Fastify from 'fastify'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import scaleJobs from '../src/index.ts'
+import { type Run, judgeRuns, ticksBetween } from './judge.ts'
 
 const SOAK = Boolean(process.env['SOAK'])
-
-interface Run {
-  n: number
-  tick: string
-  id: string
-  pid: number
-  at: number
-  attempt: number
-  reruns: number
-}
 
 let redis: RedisServer
 let notes: Redis
@@ -147,19 +138,7 @@ describe(`4 job processes, ${JOBS} jobs, a SIGKILL every second, Redis stopped f
     )
 
     const runs = await read(`${prefix}-runs`)
-    const wrong: unknown[] = []
-    let reruns = 0
-    for (let n = 0; n < JOBS; n++) {
-      const mine = runs.filter((run) => run.n === n).sort((a, b) => a.at - b.at)
-      if (new Set(mine.map(({ id }) => id)).size !== 1 || ids.get(n)?.size !== 1) wrong.push(['ids', mine])
-      for (const [index, run] of mine.entries()) {
-        if (index === 0) continue
-        reruns++
-        const before = mine[index - 1] as Run
-        if (!((ended.get(before.pid) ?? Number.POSITIVE_INFINITY) <= run.at)) wrong.push(['alive', before, run])
-        if (run.reruns < index) wrong.push(['not told', run])
-      }
-    }
+    const { wrong, reruns } = judgeRuns(runs, JOBS, ids, ended)
     expect(wrong).toEqual([])
     expect(reruns).toBeGreaterThan(0)
     expect(await web.jobs.deadLetters('work')).toEqual([])
@@ -185,8 +164,7 @@ describe(`a cron job every second over 4 processes for ${SECONDS} s, with kills 
     await attack.stop()
     expect(attack.kills()).toBeGreaterThan(2)
 
-    const due: string[] = []
-    for (let tick = Math.ceil(from / 1_000) * 1_000; tick <= to; tick += 1_000) due.push(new Date(tick).toISOString())
+    const due = ticksBetween(from, to)
     await waitFor(
       async () => {
         const seen = new Set((await read(`${prefix}-ticks`)).map(({ tick }) => tick))
