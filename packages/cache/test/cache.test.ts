@@ -5,6 +5,23 @@ import type { ScaleCacheOptions } from '../src/index.ts'
 import { KINDS, type Servers, startServers } from './servers.ts'
 import { appWith, uniquePrefix } from './support.ts'
 
+/** Something to load from, whose first load has read its value and is held until `finish()`. */
+function heldSource(): { value: string; runs: number; load: () => Promise<string>; finish: () => void } {
+  let finish!: () => void
+  const held = new Promise<void>((resolve) => (finish = resolve))
+  const source = {
+    value: 'old',
+    runs: 0,
+    finish,
+    async load() {
+      const { value } = source
+      if (++source.runs === 1) await held
+      return value
+    },
+  }
+  return source
+}
+
 describe.each(KINDS)('on %s', (serverKind) => {
   let servers: Servers
   /** A key of its own for each test: on a cluster they are spread over the masters. */
@@ -91,21 +108,14 @@ describe.each(KINDS)('on %s', (serverKind) => {
 
     test('a delete voids the load in flight: its result is not stored, and not given to who asked after the delete', async () => {
       const { cache } = await start(kind)
-      let source = 'old'
-      let finish!: () => void
-      const held = new Promise<void>((resolve) => (finish = resolve))
-      let runs = 0
-      const load = async (): Promise<string> => {
-        const value = source
-        if (++runs === 1) await held
-        return value
-      }
+      const source = heldSource()
+      const { load } = source
       const first = cache.getOrSet(k, load)
-      await waitFor(() => runs === 1)
-      source = 'new'
+      await waitFor(() => source.runs === 1)
+      source.value = 'new'
       await cache.delete(k)
       const second = cache.getOrSet(k, load)
-      finish()
+      source.finish()
       expect(await second).toBe('new')
       expect(await first).toBe('new')
       expect(await cache.get(k)).toBe('new')
@@ -113,21 +123,14 @@ describe.each(KINDS)('on %s', (serverKind) => {
 
     test('an invalidated tag voids the load in flight', async () => {
       const { cache } = await start(kind)
-      let source = 'old'
-      let finish!: () => void
-      const held = new Promise<void>((resolve) => (finish = resolve))
-      let runs = 0
-      const load = async (): Promise<string> => {
-        const value = source
-        if (++runs === 1) await held
-        return value
-      }
+      const source = heldSource()
+      const { load } = source
       const first = cache.getOrSet(k, load, { tags: ['t'] })
-      await waitFor(() => runs === 1)
-      source = 'new'
+      await waitFor(() => source.runs === 1)
+      source.value = 'new'
       await cache.invalidateTags('t')
       const second = cache.getOrSet(k, load, { tags: ['t'] })
-      finish()
+      source.finish()
       expect(await Promise.all([first, second])).toEqual(['new', 'new'])
       expect(await cache.getOrSet(k, load, { tags: ['t'] })).toBe('new')
     })
