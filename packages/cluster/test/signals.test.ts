@@ -1,4 +1,7 @@
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { isAlive, waitFor } from './helpers.ts'
 import { type Launcher, startLauncher } from './launcher.ts'
@@ -114,9 +117,13 @@ describe('draining', () => {
   })
 
   test('a worker that hangs while it drains is killed', async () => {
-    const launcher = await start({ workers: '1', args: ['--drain-timeout', '500ms', '--hang-timeout', '0'] })
+    const dir = mkdtempSync(join(tmpdir(), 'fs-hang-'))
+    cleanups.push(() => rmSync(dir, { recursive: true, force: true }))
+    const file = join(dir, 'hangs')
+    const args = ['--drain-timeout', '500ms', '--hang-timeout', '0']
+    const launcher = await start({ workers: '1', args, env: { HANG_FILE: file } })
     const request = fetch(`${launcher.url}/hang`).catch(() => 'cut')
-    await new Promise((resolve) => setTimeout(resolve, 300))
+    await waitFor(() => existsSync(file))
     expect(await launcher.ask('reload')).toMatchObject({ ok: true, killed: 1 })
     expect(await request).toBe('cut')
     expect((await fetch(launcher.url)).status).toBe(200)

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { connect as connectHttp2 } from 'node:http2'
 import { Agent, request } from 'node:https'
@@ -111,7 +112,11 @@ describe('TLS in the app itself', () => {
       stream.on('error', reject)
       stream.resume()
     })
-    await new Promise((resolve) => setTimeout(resolve, 200))
+    // Frames are read in order: who answers the PING has the request.
+    if (session.connecting) await once(session, 'connect')
+    await new Promise<void>((resolve, reject) => {
+      session.ping((error) => (error ? reject(error) : resolve()))
+    })
     const reload = launcher.ask('reload')
     expect(await answer).toBe(200)
     expect(await goaway).toBe(0)
