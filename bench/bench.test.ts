@@ -1,9 +1,12 @@
+import { readdirSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { barChart, lineChart } from './lib/chart.mjs'
 import { describe, judge } from './lib/goals.mjs'
 import { runComparison } from './lib/rounds.mjs'
+import { inOrder } from './lib/report.mjs'
 import { ratios, summary } from './lib/stats.mjs'
 
+const comparisons = readdirSync(new URL('comparisons/', import.meta.url)).map((file) => file.slice(0, -4))
 const metrics = [{ key: 'cpu', label: 'CPU', better: 'low' }]
 
 function comparison(a: number[], b: number[], failures = 0) {
@@ -73,4 +76,23 @@ test('charts escape what they show', async () => {
       },
     ]),
   ).toContain('<path')
+})
+
+test('the page is in the order of its topics, whatever was measured first', () => {
+  const names = ['settings', 'cache-l1', 'launcher-2', 'launcher-1', 'full-stack', 'cache-growth']
+  expect(inOrder(Object.fromEntries(names.map((name) => [name, { name }]))).map(({ name }) => name)).toEqual([
+    'full-stack',
+    'launcher-1',
+    'launcher-2',
+    'cache-growth',
+    'cache-l1',
+    'settings',
+  ])
+})
+
+test('every comparison has a place on the page', () => {
+  const last = inOrder(Object.fromEntries([...comparisons, 'zz-unknown'].map((name) => [name, { name }])))
+  // What belongs to no topic comes first.
+  expect(last[0]?.name).toBe('zz-unknown')
+  expect(last[1]?.name).toBe('full-stack')
 })

@@ -56,11 +56,42 @@ export function writePage(results = readResults()) {
   writeFileSync(join(root, 'docs/benchmarks.md'), page(results))
 }
 
+/** The order of the page: by what is compared, and within that by name. */
+const TOPICS = ['full-stack', 'launcher', 'cache', 'auth', 'compress', 'storage', 'realtime', 'jobs', 'settings']
+
+export function inOrder(comparisons) {
+  const topic = ({ name }) => TOPICS.findIndex((one) => name === one || name.startsWith(`${one}-`))
+  return Object.values(comparisons).sort(
+    (a, b) => topic(a) - topic(b) || a.name.localeCompare(b.name, 'en', { numeric: true }),
+  )
+}
+
+/** What GitHub makes of a heading. */
+const anchor = (title) =>
+  title
+    .toLowerCase()
+    .replace(/[^\w\s-]/g, '')
+    .replace(/\s/g, '-')
+
+/** A line for the table at the top: where to find it, and how many of its goals were met. */
+function contentsRow(result) {
+  const judged = result.goals.map((goal) => judge(goal, result.contenders))
+  const missed = judged.filter(({ met }) => !met).length
+  const goals =
+    judged.length === 0 ? '' : missed === 0 ? `${judged.length} met` : `${missed} of ${judged.length} missed`
+  return `| [${result.title}](#${anchor(result.title)}) | ${goals} |`
+}
+
 function page(results) {
-  const sections = Object.values(results.comparisons).map(section)
+  const ordered = inOrder(results.comparisons)
+  const sections = ordered.map(section)
   return `# Benchmarks
 
 Made by \`npx pnpm bench\`; \`npx pnpm bench <name>\` makes one again. Each comparison runs its contenders interleaved (A B C, B C A, …), every round with fresh processes and a warm-up; the figures are medians over the rounds with the minimum and maximum, and ratios are taken round by round. Load comes from another process (wrk) on the same machine; CPU is that of all server processes, read from /proc, which is steadier than requests per second on a shared machine. A run with a failed request is not a result, except where failures are what is counted. The raw numbers are in [bench/results.json](../bench/results.json).
+
+| | goals |
+|---|---|
+${ordered.map(contentsRow).join('\n')}
 
 ${sections.join('\n')}`
 }
