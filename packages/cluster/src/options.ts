@@ -21,6 +21,12 @@ export interface StartClusterOptions {
    * variable FASTIFY_SCALE_ROLE) `'jobs'`. Default 0.
    */
   jobWorkers?: number
+  /**
+   * How much lower than the web workers' the scheduling priority of job workers is, with their threads and child
+   * processes: 0 (the same) to 19, as in nice(1). Where both want a core at the same time, a job worker gets about 10% of
+   * it with 10, the default; where nobody else wants it, all of it.
+   */
+  jobNice?: number
   /** Default 3000. */
   port?: number
   /** Default `'localhost'`. */
@@ -87,6 +93,7 @@ export interface ResolvedOptions {
   name: string | undefined
   workers: WorkerRange
   jobWorkers: number
+  jobNice: number
   port: number
   host: string
   path: string | undefined
@@ -123,6 +130,7 @@ const KNOWN = [
   'name',
   'workers',
   'jobWorkers',
+  'jobNice',
   'port',
   'host',
   'path',
@@ -166,6 +174,7 @@ export function resolveOptions(options: StartClusterOptions, cores: () => number
     name,
     workers: parseWorkers(options.workers ?? 'auto', cores),
     jobWorkers: parseInteger(options.jobWorkers ?? 0, { name: 'jobWorkers', min: 0, max: MOST_WORKERS, fail }),
+    jobNice: parseInteger(options.jobNice ?? 10, { name: 'jobNice', min: 0, max: 19, fail }),
     port: parseInteger(options.port ?? 3_000, { name: 'port', min: 0, max: 65_535, fail }),
     host: options.host ?? 'localhost',
     path: options.path,

@@ -111,6 +111,13 @@ describe('what can not be started says why in one line, and leaves nothing behin
     ],
     ['a host of another machine', () => [APP, '--host', '203.0.113.7'], 1, /this machine does not have that address/],
     ['an unknown option', () => [APP, '--wokers', '2'], 2, /Unknown option '--wokers'/],
+    ['a priority above that of others', () => [APP, '--job-nice=-5'], 2, /--job-nice must be a whole number/],
+    [
+      'a priority that is none',
+      () => [APP, '--job-nice', '20'],
+      1,
+      /option 'jobNice' must be a whole number from 0 to 19/,
+    ],
     ['an unknown balance', () => [APP, '--balance', 'magic'], 1, /option 'balance' must be/],
     ['an unknown stickiness', () => [APP, '--sticky', 'cookie'], 1, /option 'sticky' must be 'ip' or 'header:<name>'/],
     [

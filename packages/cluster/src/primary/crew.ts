@@ -17,6 +17,8 @@ export interface CrewOptions {
   > & {
     cwd: string
   }
+  /** What is added to the nice value of workers with the role `jobs`. */
+  jobNice: number
   execArgv: readonly string[]
   env: Record<string, string>
   startTimeout: number
@@ -88,6 +90,7 @@ export function createCrew(options: CrewOptions): Crew {
           slot: slot.slot,
           generation: slot.generation++,
           role: slot.role,
+          nice: slot.role === 'jobs' ? options.jobNice : 0,
           count: slotsOf(slots, slot.role).length,
         },
       },

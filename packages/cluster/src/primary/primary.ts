@@ -67,6 +67,7 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
       metrics: options.metrics,
       jobsApart: options.jobWorkers > 0,
     }),
+    jobNice: options.jobNice,
     execArgv: options.execArgv,
     env: options.env,
     startTimeout: options.startTimeout,

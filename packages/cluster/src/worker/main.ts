@@ -12,6 +12,7 @@ import { drain } from './drain.ts'
 import { createListening, type Listening } from './listening.ts'
 import { loadApp } from './load-app.ts'
 import { createWorkerLog, type WorkerLog } from './logger.ts'
+import { lowerPriority } from './priority.ts'
 import { takeSpec } from './spec.ts'
 
 /** ms between two tries of readiness checks that fail. */
@@ -34,6 +35,7 @@ interface WorkerState {
 async function main(channel: WorkerChannel): Promise<void> {
   const spec = takeSpec(process.env)
   if (!spec) throw new AppError('this file is started by the launcher: use fastify-scale start <app>')
+  const notLowered = lowerPriority(spec.nice ?? 0)
   const log = createWorkerLog(spec)
   const worker = { id: spec.id, slot: spec.slot, generation: spec.generation, role: spec.role, count: spec.count }
   const link: LauncherLink = { worker, port: channel.port, name: spec.name }
@@ -51,6 +53,8 @@ async function main(channel: WorkerChannel): Promise<void> {
   const app = await loadApp(spec.app, {
     serverOptions: log.serverOptions,
     created(instance) {
+      if (notLowered)
+        instance.log.warn({ reason: notLowered.message }, 'the priority of this worker could not be lowered')
       state.connections = trackConnections(instance.server)
       // An app that registers it itself adds its own options to this one.
       void instance.register(scaleCluster, { metrics: spec.metrics })

@@ -6,6 +6,8 @@ export interface WorkerSpec {
   slot: number
   generation: number
   role: string
+  /** Added to the process's nice value before the app is loaded; absent from a launcher older than the worker. */
+  nice?: number
   count: number
   /** The launcher's name. */
   name: string
