@@ -1,10 +1,8 @@
 // The list route of hello.mjs, and jobs that burn CPU; run by the launcher.
-import { setPriority } from 'node:os'
 import scaleJobs from '@fastify-scale/jobs'
 import hello from './hello.mjs'
 
 export default async function app(fastify) {
-  if (process.env.NICE && process.env.FASTIFY_SCALE_ROLE === 'jobs') setPriority(Number(process.env.NICE))
   await fastify.register(scaleJobs, {
     redis: process.env.REDIS_URL,
     prefix: process.env.PREFIX,
