@@ -1,5 +1,4 @@
 import { addDrainStep, addReadinessCheck, refuseTaken } from '@fastify-scale/kit'
-import multipart from '@fastify/multipart'
 import type { FastifyBaseLogger, FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { AssetUrl } from './assets/asset-url.ts'
@@ -14,9 +13,10 @@ import {
   resolveDirectMultipart,
 } from './direct-options.ts'
 import { completePending, type CompletedFile, type DirectUpload, signDirectUpload } from './direct-upload.ts'
-import { createRequestDrains } from './drain-request.ts'
+import { createRequestDrain } from './drain-request.ts'
 import { type ScaleStorageOptions, fail, resolveOptions } from './options.ts'
 import type { PutBody, PutOptions } from './put.ts'
+import registerMultipart from './register-multipart.ts'
 import type { UploadRequest } from './request.ts'
 import type { SignedUrlOptions } from './signed-url.ts'
 import { createStorage } from './storage.ts'
@@ -111,10 +111,11 @@ async function scaleStorage(fastify: FastifyInstance, options: ScaleStorageOptio
   const engine = createStorage(resolved, fastify.log)
   const { deps } = engine
   const { presign } = engine.clients
-  const drains = createRequestDrains(resolved.drainTimeout)
+  const drain = createRequestDrain(resolved.drainTimeout)
   const routes = new WeakMap<object, ResolvedDefaults>()
 
-  if (resolved.multipart && !fastify.hasContentTypeParser('multipart/form-data')) await fastify.register(multipart)
+  if (resolved.multipart && !fastify.hasContentTypeParser('multipart/form-data'))
+    await fastify.register(registerMultipart)
 
   function routeDefaults(config: object): ResolvedDefaults {
     const own = (config as Record<string, UploadDefaults | undefined>)[decorator]
@@ -137,7 +138,7 @@ async function scaleStorage(fastify: FastifyInstance, options: ScaleStorageOptio
       const files = await engine.upload(request, options, routeDefaults(request.routeOptions.config), request.log)
       return options.maxFiles === undefined ? (files[0] as StoredFile) : files
     } catch (error) {
-      drains.drain(request.raw)
+      drain(request.raw)
       throw error
     }
   }
@@ -173,10 +174,6 @@ async function scaleStorage(fastify: FastifyInstance, options: ScaleStorageOptio
   // A wrong value in a route's config is found at start, not by the first upload.
   fastify.addHook('onRoute', function scaleStorageRoute(route) {
     routeDefaults({ ...route.config, url: route.url })
-  })
-  fastify.addHook('onResponse', function scaleStorageAnswered(request, _reply, done) {
-    drains.answered(request.raw)
-    done()
   })
 
   addReadinessCheck(fastify, {

@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { connect } from 'node:net'
 import multipart from '@fastify/multipart'
 import { faultProxy, waitFor } from '@fastify-scale/dev-services'
@@ -175,6 +177,55 @@ describe('a registration of @fastify/multipart that is there already', () => {
     })
     const response = await app.inject({ method: 'POST', url: '/', ...form(filePart(png(5_000))) })
     expect(response.json()).toMatchObject({ size: 5_000 })
+  })
+})
+
+describe('the hooks of @fastify/multipart', () => {
+  test('remove the files of a form that a route saved to disk', async () => {
+    let saved: string[] = []
+    const app = await s3.app({}, (routes) => {
+      routes.post('/', async (request) => {
+        saved = (await request.saveRequestFiles()).files.map(({ filepath }) => filepath)
+        return saved.map((file) => existsSync(file))
+      })
+    })
+    // Not injected: there every answer looks like one that the client did not wait for.
+    const body = new FormData()
+    body.append('file', new Blob([png(5_000)]), 'x.png')
+    const response = await fetch(await listen(app), { method: 'POST', body })
+    expect(await response.json()).toEqual([true])
+    await waitFor(() => !existsSync(saved[0] as string))
+  })
+
+  test('and where the client goes away before its answer', async () => {
+    let saved: string[] = []
+    const app = await s3.app({}, (routes) => {
+      routes.post('/', async (request, reply) => {
+        saved = (await request.saveRequestFiles()).files.map(({ filepath }) => filepath)
+        await once(reply.raw, 'close')
+      })
+    })
+    const url = new URL(await listen(app))
+    const { payload, headers } = form(filePart(png(5_000)))
+    const socket = connect(Number(url.port), url.hostname)
+    socket.write(
+      `POST / HTTP/1.1\r\nHost: x\r\nContent-Type: ${headers['content-type']}\r\nContent-Length: ${payload.length}\r\n\r\n`,
+    )
+    socket.write(payload)
+    await waitFor(() => saved.length === 1)
+    expect(existsSync(saved[0] as string)).toBe(true)
+    socket.destroy()
+    await waitFor(() => !existsSync(saved[0] as string))
+  })
+
+  test('cost a request that is no form nothing', async () => {
+    const listeners = (app: FastifyInstance): void =>
+      void app.get('/', async (_request, { raw }) => [raw.listenerCount('close'), raw.listenerCount('finish')])
+    const bare = Fastify()
+    listeners(bare)
+    const app = await s3.app({}, listeners)
+    const counts = async (one: FastifyInstance): Promise<unknown> => (await one.inject('/')).json()
+    expect(await counts(app)).toEqual(await counts(bare))
   })
 })
 
