@@ -43,8 +43,9 @@ const app: FastifyPluginAsync = async (fastify) => {
 
   // Which process answered: the page shows it as a coloured dot, the tests count.
   const servedBy = `${hostname()}/${process.pid}`
-  fastify.addHook('onSend', async function addServedBy(_request, reply) {
+  fastify.addHook('onRequest', function addServedBy(_request, reply, done) {
     reply.header('x-served-by', servedBy)
+    done()
   })
 
   await fastify.register(thumbnails)

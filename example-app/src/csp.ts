@@ -1,11 +1,8 @@
-import type { FastifyHelmetOptions } from '@fastify/helmet'
+import type { HelmetOptions } from 'helmet'
 import type { Env } from './env.ts'
 
 /** What the page may load and connect to: this origin and where pictures and static files are, nothing else. */
-export function contentSecurityPolicy({
-  PUBLIC_BASE_URL,
-  S3_ENDPOINT,
-}: Env): FastifyHelmetOptions['contentSecurityPolicy'] {
+export function contentSecurityPolicy({ PUBLIC_BASE_URL, S3_ENDPOINT }: Env): HelmetOptions['contentSecurityPolicy'] {
   const media = [PUBLIC_BASE_URL, S3_ENDPOINT].filter((url) => url !== undefined).map((url) => new URL(url).origin)
   return {
     useDefaults: false,

@@ -229,6 +229,31 @@ test('the policy of the page is strict, and nothing has complained of anything',
   expect([admin.problems, mara.problems]).toEqual([[], []])
 })
 
+test.each([
+  ['the page', '/', 200],
+  ['the API', '/api/photos', 200],
+  ['the API, from the cache', '/api/photos', 200],
+  ['a wrong value', '/api/photos?limit=0', 400],
+  ['nobody', '/api/me', 401],
+  ['nothing there', '/nowhere', 404],
+])('the headers of helmet are on every answer: %s', async (_what, path, status) => {
+  const answer = await fetch(board.url + path)
+  expect(answer.status).toBe(status)
+  expect(Object.fromEntries(answer.headers)).toMatchObject({
+    'content-security-policy': expect.stringMatching(/^default-src 'none';.*frame-ancestors 'none'$/),
+    'cross-origin-opener-policy': 'same-origin',
+    'cross-origin-resource-policy': 'same-origin',
+    'origin-agent-cluster': '?1',
+    'referrer-policy': 'no-referrer',
+    'x-content-type-options': 'nosniff',
+    'x-dns-prefetch-control': 'off',
+    'x-download-options': 'noopen',
+    'x-frame-options': 'SAMEORIGIN',
+    'x-permitted-cross-domain-policies': 'none',
+    'x-xss-protection': '0',
+  })
+})
+
 test('workers are killed, reloaded, added and removed from the page, and no request fails', async () => {
   const { page } = admin
   const burst = page.locator('#burst')

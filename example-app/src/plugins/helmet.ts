@@ -1,11 +1,15 @@
-import helmet from '@fastify/helmet'
 import fp from 'fastify-plugin'
 import { contentSecurityPolicy } from '../csp.ts'
+import { securityHeaders } from '../security-headers.ts'
 
 export default fp(async (app) => {
-  await app.register(helmet, {
+  const headers = securityHeaders({
     contentSecurityPolicy: contentSecurityPolicy(app.config),
-    hsts: app.config.NODE_ENV === 'production',
+    strictTransportSecurity: app.config.NODE_ENV === 'production',
     crossOriginEmbedderPolicy: false, // pictures come from another origin
+  })
+  app.addHook('onRequest', function addSecurityHeaders(_request, reply, done) {
+    reply.headers(headers)
+    done()
   })
 })
