@@ -51,6 +51,25 @@ describe('a client that keeps sending after it was refused', () => {
     expect(closedAt - answeredAt).toBeLessThan(10_000)
   })
 
+  test('slowly, is closed on after a second of it too', async () => {
+    const { url } = await start()
+    const { hostname, port } = new URL(url)
+    const socket = connect(Number(port), hostname)
+    socket.on('error', () => {})
+    const head = form(filePart(Buffer.alloc(0)))
+    socket.write(
+      `POST / HTTP/1.1\r\nHost: x\r\nContent-Type: ${head.headers['content-type']}\r\nContent-Length: ${1_024 * MB}\r\n\r\n`,
+    )
+    socket.write(head.payload.subarray(0, head.payload.indexOf('\r\n\r\n') + 4))
+    const trickle = setInterval(() => socket.writable && socket.write(Buffer.alloc(1_000)), 20)
+    s3.later(() => clearInterval(trickle))
+    await once(socket, 'data')
+    const answeredAt = performance.now()
+    await new Promise<void>((resolve) => socket.on('close', () => resolve()))
+    // Ten times the second is for answers that do not come.
+    expect(performance.now() - answeredAt).toBeLessThan(8_000)
+  })
+
   test.each([5, 30])('of %i MB in all sees 413 through fetch', async (megabytes) => {
     const { app, url } = await start()
     const body = new FormData()
