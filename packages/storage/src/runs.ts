@@ -1,4 +1,3 @@
-import type { BufferPool } from './buffers.ts'
 import { uploadFailed, uploadStored } from './channels.ts'
 import { ClosingError, withRetryAfter } from './errors.ts'
 import type { Patience } from './patience.ts'
@@ -40,12 +39,10 @@ const UPLOADS_SHARE = 0.7
 
 export function createRuns({
   slots,
-  pool,
   deps,
   onS3Error,
 }: {
   slots: Slots
-  pool: BufferPool
   deps: UploadDeps
   /** What callers get for a failure of S3. */
   onS3Error: (error: S3Error, to: StorageLog) => Error
@@ -63,7 +60,6 @@ export function createRuns({
     const freeSlot = (): void => {
       release?.()
       release = undefined
-      if (slots.active === 0) pool.trim()
     }
     try {
       if (closing) throw withRetryAfter(new ClosingError('the server is closing, try again'), 1)

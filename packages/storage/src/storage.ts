@@ -60,7 +60,7 @@ export function createStorage(options: ResolvedOptions, log: StorageLog): Storag
   const { s3, brief, presign } = clients
   const call = createS3Call((requestTimeout + connectionTimeout) * maxAttempts + 1_000)
   const urls = createUrls(options.publicBaseUrl)
-  const pool = createBufferPool(options.partSize, maxConcurrentUploads * queueSize)
+  const pool = createBufferPool(options.partSize, maxConcurrentUploads * queueSize, 5_000)
   const slots = createSlots(maxConcurrentUploads, options.slotTimeout, (active) =>
     uploadRefused.publish(() => ({ active })),
   )
@@ -93,7 +93,7 @@ export function createStorage(options: ResolvedOptions, log: StorageLog): Storag
     now: Date.now,
     random: () => randomBytes(16),
   }
-  const runs = createRuns({ slots, pool, deps, onS3Error: (error, to) => translate(error, 'upload', to) })
+  const runs = createRuns({ slots, deps, onS3Error: (error, to) => translate(error, 'upload', to) })
 
   async function runUpload(
     request: UploadRequest,
@@ -205,6 +205,7 @@ export function createStorage(options: ResolvedOptions, log: StorageLog): Storag
     },
     destroy() {
       runs.close()
+      pool.close()
       clients.destroy()
     },
   }

@@ -252,7 +252,7 @@ describe('slots', () => {
 
 describe('part buffers', () => {
   test('are never more than the maximum, are used again, and waited for', async () => {
-    const pool = createBufferPool(10, 2)
+    const pool = createBufferPool(10, 2, 60_000)
     const none = new AbortController().signal
     expect(pool.roomy).toBe(true)
     const first = await pool.take(none)
@@ -268,6 +268,38 @@ describe('part buffers', () => {
     expect(await third).toBe(first)
     pool.drop()
     expect(await fourth).not.toBe(first)
+  })
+
+  test('stay for the next upload, and go when nobody needed them for a while', async () => {
+    vi.useFakeTimers()
+    try {
+      const pool = createBufferPool(10, 8, 1_000)
+      const none = new AbortController().signal
+      const taken = await Promise.all([pool.take(none), pool.take(none), pool.take(none)])
+      for (const buffer of taken) pool.give(buffer)
+      expect(pool.unused).toBe(3)
+      vi.advanceTimersByTime(1_000)
+      expect(pool.unused).toBe(3)
+      // One is needed again and again, two were for a moment only.
+      for (let i = 0; i < 3; i++) {
+        const buffer = await pool.take(none)
+        expect(taken).toContain(buffer)
+        pool.give(buffer)
+        vi.advanceTimersByTime(1_000)
+      }
+      expect(pool.unused).toBe(1)
+      vi.advanceTimersByTime(1_000)
+      expect(pool.unused).toBe(0)
+      expect(vi.getTimerCount()).toBe(0)
+      const late = await pool.take(none)
+      pool.give(await pool.take(none))
+      pool.close()
+      pool.give(late)
+      expect(pool.unused).toBe(0)
+      expect(vi.getTimerCount()).toBe(0)
+    } finally {
+      vi.useRealTimers()
+    }
   })
 })
 
