@@ -4,13 +4,16 @@ import { fail } from './check.ts'
 export interface LimitOptions {
   /** Largest message from a client, after which its connection is cut (close code 1009). Default `'100KB'`. */
   maxPayload?: Size
-  /** Largest `auth` of a handshake, in its JSON form. Default `'16KB'`. */
+  /** Largest `auth` of a handshake, in its JSON form; a larger one is refused unparsed: `AUTH_TOO_LARGE`. Default `'16KB'`. */
   maxAuth?: Size
   /** Messages a second from one connection; a client that sends more is read more slowly, and cut past 10 s of debt. Default 50. */
   events?: number
   /** Rooms that a client may be in, per socket; it may join twice as many at once, and a fifth of it each second. Default 100. */
   rooms?: number
-  /** Handshakes a second from one address (`request.ip`: mind `trustProxy`) to one process. Default 1,000. */
+  /**
+   * Handshakes a second from one address (`request.ip`: mind `trustProxy`) to one process; an `auth` of n times `maxAuth`
+   * counts as n more. Default 1,000.
+   */
   handshakes?: number
   /** Messages that may wait for a client that reads nothing for a second; at eight times as many it is cut at once. Default 1,000. */
   slowMessages?: number

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
-import { limitChannel } from './channels.ts'
+import { limitChannel, refuseChannel } from './channels.ts'
 import type { ResolvedLimits } from './limit-options.ts'
+import { refuseOversized } from './oversize.ts'
 import type { AdmittedRequest } from './transport.ts'
 
 /** The part of Engine.IO's connection that is used here. */
@@ -16,12 +17,23 @@ export interface Connection {
       terminate(): void
       ping(): void
       once(event: 'pong', listener: () => void): void
+      once(event: 'error', listener: (error: { code?: string }) => void): void
       readonly _socket?: Duplex
     }
   }
   on(event: 'packet' | 'packetCreate', listener: (packet: { type: string; data?: string | Buffer }) => void): void
   on(event: 'close', listener: () => void): void
+  write(data: string): void
   close(discard?: boolean): void
+}
+
+export interface GuardOptions {
+  limits: ResolvedLimits
+  /** Whether packets are text as Socket.IO's own parser writes it. */
+  text: boolean
+  /** Counts a handshake that costs as much as so many. */
+  charge: (address: string, handshakes: number) => void
+  now?: () => number
 }
 
 /** Debt at which a client that sends too much is cut, in seconds of its rate. */
@@ -40,11 +52,11 @@ const BURST = 8
  */
 export function guardConnection(
   connection: Connection,
-  limits: ResolvedLimits,
-  now: () => number = () => performance.now(),
+  { limits, text, charge, now = () => performance.now() }: GuardOptions,
 ): void {
   const ws = connection.transport.socket
-  const { events, slowMessages, slowBytes } = limits
+  const { events, slowMessages, slowBytes, maxPayload, maxAuth } = limits
+  const { address } = connection.request.origin
   /** When what was received so far will be paid for. */
   let paidAt = 0
   let waiting: NodeJS.Timeout | undefined
@@ -78,11 +90,19 @@ export function guardConnection(
   }
 
   function report(limit: 'events' | 'flood' | 'slow'): void {
-    limitChannel.publish(() => ({ limit, id: connection.id, address: connection.request.origin.address }))
+    limitChannel.publish(() => ({ limit, id: connection.id, address }))
   }
 
   connection.on('packet', (packet) => {
     if (packet.type === 'pong') return
+    const answer = text && typeof packet.data === 'string' ? refuseOversized(packet.data, maxAuth) : undefined
+    if (answer !== undefined) {
+      charge(address, Math.floor((packet.data as string).length / maxAuth))
+      refuseChannel.publish(() => ({ code: 'AUTH_TOO_LARGE', address }))
+      connection.write(answer)
+      // Engine.IO looks at it after its listeners: nobody parses this one.
+      packet.type = 'noop'
+    }
     const at = now()
     // A second's worth may come at once.
     paidAt = Math.max(paidAt, at) + 1_000 / events
@@ -107,6 +127,9 @@ export function guardConnection(
     if (times >= 1 && (times >= BURST || now() - queuedAt > PATIENCE_MS)) terminate('slow')
   })
 
+  ws.once('error', ({ code }) => {
+    if (code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') charge(address, Math.floor(maxPayload / maxAuth))
+  })
   connection.on('close', () => clearTimeout(waiting))
 }
 
@@ -114,14 +137,14 @@ export function guardConnection(
 export function createHandshakeLimit(perSecond: number, now: () => number = () => performance.now()) {
   let counts = new Map<string, number>()
   let begun = now()
-  /** True where one more is allowed now. */
-  return function allow(address: string): boolean {
+  /** True where one more, or one that costs as much as so many, is allowed now. */
+  return function allow(address: string, cost = 1): boolean {
     const at = now()
     if (at - begun >= 1_000) {
       begun = at
       counts = new Map()
     }
-    const count = (counts.get(address) ?? 0) + 1
+    const count = (counts.get(address) ?? 0) + cost
     counts.set(address, count)
     return count <= perSecond
   }

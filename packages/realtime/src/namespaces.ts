@@ -1,5 +1,6 @@
 import type { Namespace } from 'socket.io'
 import { connectChannel, disconnectChannel, refuseChannel } from './channels.ts'
+import { type Client, writeDirectly } from './direct-write.ts'
 import { joinFrames } from './frames.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { JoinReply, JoinRequest } from './protocol.ts'
@@ -40,6 +41,7 @@ export function serveNamespaces({ io, options, sessions, log, join, onSocket }: 
     middlewares.unshift(authenticate)
     namespace.on('connection', (typed) => {
       const socket = typed as unknown as RawSocket
+      writeDirectly(typed.client as unknown as Client)
       sessions.open(socket)
       onSocket(socket, typed.conn)
       connectChannel.publish(() => ({ id: socket.id, namespace: name, user: socket.data.user?.sub }))

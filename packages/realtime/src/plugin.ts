@@ -105,7 +105,14 @@ const plugin: FastifyPluginAsync<RealtimeOptions> = async (fastify, userOptions)
     handleUpgrade(request: object, socket: object, head: Buffer): void
     on(event: 'connection', listener: (connection: Connection) => void): void
   }
-  engine.on('connection', (connection) => guardConnection(connection, options.limits))
+  const allowHandshake = createHandshakeLimit(options.limits.handshakes)
+  engine.on('connection', (connection) =>
+    guardConnection(connection, {
+      limits: options.limits,
+      text: options.io.parser === undefined,
+      charge: (address, handshakes) => void allowHandshake(address, handshakes),
+    }),
+  )
 
   const ruleOf = (room: string): RoomRule | undefined => options.rooms.find((rule) => rule.matches(room))
   const configured =
@@ -138,7 +145,6 @@ const plugin: FastifyPluginAsync<RealtimeOptions> = async (fastify, userOptions)
   })
 
   let draining: Promise<void> | undefined
-  const allowHandshake = createHandshakeLimit(options.limits.handshakes)
   const transport = takeUpgrades({
     server: fastify.server,
     path,

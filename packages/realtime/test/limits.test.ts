@@ -1,4 +1,5 @@
 import { fork } from 'node:child_process'
+import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { waitFor } from '@fastify-scale/dev-services'
 import { pause } from '@fastify-scale/kit'
@@ -148,6 +149,70 @@ describe('one address', () => {
     // It comes back by itself.
     const client = open(url)
     await waitFor(() => client.connected)
+  })
+})
+
+describe('a handshake with a large auth', () => {
+  const refusalOf = (ws: WebSocket): Promise<string> =>
+    new Promise((resolve) => ws.on('message', (data: Buffer) => /^44/.test(data.toString()) && resolve(data.toString())))
+
+  it('is answered unparsed, and its connection stays as it was', async () => {
+    const refused: string[] = []
+    onEnd(refuseChannel.subscribe(({ code }) => refused.push(code)))
+    const { app, url } = await startApp({ adapter: 'none' })
+    ;(app.io as never as import('socket.io').Server).of('/shop')
+    const ws = await rawClient(url)
+    const answer = '{"message":"AUTH_TOO_LARGE","data":{"code":"AUTH_TOO_LARGE"}}'
+    // Parsed, what is no JSON would have ended the connection.
+    for (const [hello, namespace] of [
+      [`40/shop,{"token":"${'x'.repeat(20_000)}`, '/shop,'],
+      [`40{"token":"${'x'.repeat(20_000)}`, ''],
+      [`40/${'x'.repeat(20_000)}`, ''],
+    ] as const) {
+      const refusal = refusalOf(ws)
+      ws.send(hello)
+      expect(await refusal).toBe(`44${namespace}${answer}`)
+    }
+    expect(refused).toEqual(Array.from({ length: 3 }, () => 'AUTH_TOO_LARGE'))
+    // Events may be as large as ever, and what is within the limit is let in.
+    const event = new Promise((resolve) =>
+      app.io.sockets.sockets.values().next().value?.on('x' as never, ((text: string) => resolve(text.length)) as never),
+    )
+    ws.send(`42["x","${'x'.repeat(20_000)}"]`)
+    expect(await event).toBe(20_000)
+    const joined = new Promise((resolve) =>
+      ws.on('message', (data: Buffer) => /^40\/shop,/.test(data.toString()) && resolve(0)),
+    )
+    ws.send(`40/shop,{"token":"${'x'.repeat(16_000)}"}`)
+    await joined
+  })
+
+  it.each([
+    ['above `maxAuth`', 90_000],
+    ['above `maxPayload`', MB],
+  ])('%s counts as many of its address', async (_, size) => {
+    const refused: string[] = []
+    onEnd(refuseChannel.subscribe(({ code }) => refused.push(code)))
+    const { url } = await startApp({ adapter: 'none', limits: { handshakes: 30 } })
+    let attempts = 0
+    await waitFor(async () => {
+      attempts++
+      const ws = await rawClient(url, `40{"token":"${'x'.repeat(size)}"}`).catch(() => undefined)
+      if (ws) await Promise.race([refusalOf(ws), ended(ws)])
+      ws?.terminate()
+      return refused.includes('TOO_MANY_HANDSHAKES')
+    })
+    // Six at a time, over two windows where the second begins meanwhile.
+    expect(attempts).toBeLessThan(15)
+  })
+
+  it('is not looked for where a parser of the user reads the packets', async () => {
+    const { resolve } = createRequire(import.meta.url)
+    const { Encoder, Decoder } = createRequire(resolve('socket.io'))('socket.io-parser')
+    const { url } = await startApp({ adapter: 'none', io: { parser: { Encoder, Decoder } } })
+    const ws = await rawClient(url, `40{"token":"${'x'.repeat(20_000)}`)
+    // That parser finds what is wrong with it.
+    expect(await ended(ws)).toBe(1005)
   })
 })
 
