@@ -154,7 +154,9 @@ describe('one address', () => {
 
 describe('a handshake with a large auth', () => {
   const refusalOf = (ws: WebSocket): Promise<string> =>
-    new Promise((resolve) => ws.on('message', (data: Buffer) => /^44/.test(data.toString()) && resolve(data.toString())))
+    new Promise((resolve) =>
+      ws.on('message', (data: Buffer) => /^44/.test(data.toString()) && resolve(data.toString())),
+    )
 
   it('is answered unparsed, and its connection stays as it was', async () => {
     const refused: string[] = []
@@ -176,7 +178,10 @@ describe('a handshake with a large auth', () => {
     expect(refused).toEqual(Array.from({ length: 3 }, () => 'AUTH_TOO_LARGE'))
     // Events may be as large as ever, and what is within the limit is let in.
     const event = new Promise((resolve) =>
-      app.io.sockets.sockets.values().next().value?.on('x' as never, ((text: string) => resolve(text.length)) as never),
+      app.io.sockets.sockets
+        .values()
+        .next()
+        .value?.on('x' as never, ((text: string) => resolve(text.length)) as never),
     )
     ws.send(`42["x","${'x'.repeat(20_000)}"]`)
     expect(await event).toBe(20_000)
