@@ -10,9 +10,9 @@ export const today = fileURLToPath(new URL('../../', import.meta.url))
 const PACKAGES = ['kit', 'auth', 'cache', 'compress', 'storage', 'realtime', 'settings', 'jobs', 'cluster']
 const SOURCES = ':(glob)packages/*/src/**'
 
-function git(...args: string[]): string | undefined {
+function gitIn(root: string, ...args: string[]): string | undefined {
   try {
-    return execFileSync('git', ['-C', today, ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
+    return execFileSync('git', ['-C', root, ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
   } catch {
     return undefined
   }
@@ -22,15 +22,20 @@ function git(...args: string[]): string | undefined {
 const FILES = 'packages dev-services package.json pnpm-lock.yaml pnpm-workspace.yaml tsconfig.base.json'
 
 /**
- * The newest commit whose packages are not today's: `PREVIOUS`, where that is set. `undefined` where git does not know it,
- * as in a clone of one commit.
+ * The newest commit whose packages are not those in `root`: `PREVIOUS`, where that is set. `undefined` where git does not
+ * know it, as in a clone of one commit or in an unpacked tarball.
  */
-export function previousCommit(): string | undefined {
-  const { PREVIOUS } = process.env
-  if (PREVIOUS) return git('rev-parse', '--verify', `${PREVIOUS}^{commit}`)
+export function previousCommit(root: string = today, { PREVIOUS } = process.env): string | undefined {
+  const git = (...args: string[]) => gitIn(root, ...args)
+  if (PREVIOUS) {
+    const named = git('rev-parse', '--verify', `${PREVIOUS}^{commit}`)
+    if (named === undefined) throw new Error(`PREVIOUS=${PREVIOUS} is no commit that git knows here`)
+    return named
+  }
   if (git('diff', '--quiet', 'HEAD', '--', SOURCES) === undefined) return git('rev-parse', '--verify', 'HEAD')
+  // Empty where the repository is another one, around this folder: then there is no such commit either.
   const changed = git('log', '-1', '--format=%H', '--', SOURCES)
-  return changed && git('rev-parse', '--verify', `${changed}^`)
+  return git('rev-parse', '--verify', `${changed}^`)
 }
 
 /** Builds the packages of a commit, with the dependencies that they had, and resolves with where they are. */
