@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { connect, type Socket } from 'node:net'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { waitFor } from './helpers.ts'
 import { type Launcher, runClient, startLauncher } from './launcher.ts'
 
@@ -43,21 +43,22 @@ async function useAll(sockets: Socket[]): Promise<void> {
 
 // What the launcher knows of Node's inside is checked on each version that is supported.
 const own = process.versions.node.split('.')[0] as string
-const versions = [...new Set([own, '20', '22', '24'])]
+const versions = [...new Set([own, '20', '22', '24', '26'])]
 
 describe.each(versions)('on Node %s', (version) => {
-  const node = (): string =>
-    version === own
-      ? process.execPath
-      : execFileSync('npx', ['--yes', `node@${version}`, '-p', 'process.execPath'], {
-          encoding: 'utf8',
-          env: { ...process.env, npm_config_yes: 'true' },
-        }).trim()
+  let node = process.execPath
+  beforeAll(() => {
+    if (version === own) return
+    node = execFileSync('npx', ['--yes', `node@${version}`, '-p', 'process.execPath'], {
+      encoding: 'utf8',
+      env: { ...process.env, npm_config_yes: 'true' },
+    }).trim()
+  })
 
   test.each(['round-robin', 'none'])(
     'idle connections outlive their workers, balance %s',
     async (balance) => {
-      const launcher = await start({ node: [node()], args: ['--balance', balance] })
+      const launcher = await start({ node: [node], args: ['--balance', balance] })
       expect(launcher.said(/can't be handed over/)).toEqual([])
       const sockets = await idleConnections(launcher, 30)
       const result = await launcher.ask('reload')
@@ -72,7 +73,7 @@ describe.each(versions)('on Node %s', (version) => {
   )
 
   test('connections outlive the only worker, killed', async () => {
-    const launcher = await start({ node: [node()], workers: '1' })
+    const launcher = await start({ node: [node], workers: '1' })
     const pid = (await launcher.status()).slots[0]?.pid as number
     process.kill(pid, 'SIGKILL')
     expect(await runClient('one', launcher.port, 200, 20)).toMatchObject({ failures: 0, hangs: 0 })

@@ -17,7 +17,8 @@ test('from code: start, reload, scale, status, stop; then the process ends by it
   const { status, stdout, stderr } = spawnSync(process.execPath, [script], {
     encoding: 'utf8',
     timeout: 60_000,
-    env: { ...process.env, RUNTIME: runtime.dir },
+    // The second app finds no flag, and notes that it was loaded beside where it looked.
+    env: { ...process.env, RUNTIME: runtime.dir, FLAG: join(runtime.dir, 'flag') },
   })
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
   expect(JSON.parse(stdout.trim().split('\n').at(-1) as string)).toEqual({
