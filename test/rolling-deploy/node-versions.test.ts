@@ -4,7 +4,7 @@ import { describeExchange } from './exchange.ts'
 import { createPair } from './pair.ts'
 import { today } from './release.ts'
 
-// Every suite on every version is `node scripts/node-versions.mjs`; here each version runs every plugin, beside this one.
+// Every suite on every version is `pnpm test:nodes`; here each version runs every plugin, beside this one.
 const own = process.versions.node.split('.')[0] as string
 const versions = ['20', '22', '24', '26'].filter((version) => version !== own)
 
