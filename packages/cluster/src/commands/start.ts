@@ -1,5 +1,6 @@
 import { CliError, type CliCommand } from '@fastify-scale/kit'
 import type { StartClusterOptions } from '../options.ts'
+import { keepHeapSmall } from '../primary/small-heap.ts'
 import { obeySignals } from '../signals.ts'
 import { startCluster } from '../start-cluster.ts'
 import { integer, noMore, text, type Values } from './common.ts'
@@ -59,6 +60,7 @@ export const start: CliCommand = {
     noMore(positionals, 1)
     const [app] = positionals
     if (app === undefined) throw new CliError("which app? fastify-scale start <path of the app's module>", 2)
+    keepHeapSmall()
     const signals = obeySignals()
     const cluster = await startCluster(optionsOf(app, values)).catch((error: Error) => {
       throw new CliError(error.message)

@@ -1,4 +1,6 @@
 import diagnostics from 'node:diagnostics_channel'
+// Not the global of that name: it is a getter.
+import { performance } from 'node:perf_hooks'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { HttpRecorder, RouteKey } from './http.ts'
 
