@@ -41,17 +41,17 @@ export const startAndMemory = [
   { key: 'primaryMb', label: 'of the primary or daemon MB', better: 'low' },
 ]
 
-/** What the costs of launchers are compared by: JSON and hello world, by so many workers. */
 /** Read in the worker's code; not measured one by one. */
 const LEFT =
-  'What is left for each request are two listeners that Fastify adds to a response wherever there is a logger, and with metrics one hook and two readings of the clock.'
+  "What is left for each request are two listeners that Fastify adds to a response wherever there is a logger (the row with Fastify's logger has them too), and with metrics one hook and two readings of the clock."
 
+/** What the costs of launchers are compared by: JSON and hello world, by so many workers. */
 export function launcherComparison(workers) {
   const paths = { Hello: '/', Json: '/json' }
   const many = workers === 1 ? 'one worker' : `${workers} workers`
   return {
     title: `The launcher: ${many}`,
-    question: `What does a launcher cost per request? Hello world and a JSON list of 3 KB, 64 kept-alive connections, ${many}; CPU of all server processes, the primary or daemon included. Start is from nothing, pm2's daemon included, to the first answer. Memory is looked at after the load.`,
+    question: `What does a launcher cost per request? Hello world and a JSON list of 3 KB, 64 kept-alive connections, ${many}; CPU of all server processes, the primary or daemon included. Workers under node:cluster have no logger, under fastify-scale they have one that logs no request; the row with Fastify's logger has the same from Fastify alone. Start is from nothing, pm2's daemon included, to the first answer. Memory is looked at after the load.`,
     base: 'node:cluster',
     metrics: [
       { key: 'cpuHello', label: 'CPU ms per 1,000, hello world', better: 'low' },
@@ -71,6 +71,7 @@ export function launcherComparison(workers) {
     setup: async () => ({ tools: await launcherTools() }),
     contenders: ({ tools }) => ({
       'node:cluster': () => launcherRound('bare', { workers, paths }),
+      "node:cluster, Fastify's logger": () => launcherRound('bare-logger', { workers, paths }),
       'fastify-scale, no metrics': () => launcherRound('ours', { workers, paths }),
       'fastify-scale': () => launcherRound('ours-metrics', { workers, paths }),
       'pm2 7': () => launcherRound('pm2', { workers, paths, tools }),

@@ -24,8 +24,8 @@ export async function launcherTools({ watt = true } = {}) {
 }
 
 /**
- * Starts an application with one of the launchers (`bare`, `ours`, `ours-metrics`, `pm2`, `watt`) on a free port, and
- * waits until all workers serve. `startMs` is the time from nothing to the first answer.
+ * Starts an application with one of the launchers (`bare`, `bare-logger`, `ours`, `ours-metrics`, `pm2`, `watt`) on a
+ * free port, and waits until all workers serve. `startMs` is the time from nothing to the first answer.
  */
 export async function startLauncher(kind, { app = APPS.hello, workers = 2, env = {}, tools, path = '/', node }) {
   const port = await freePort()
@@ -39,7 +39,14 @@ export async function startLauncher(kind, { app = APPS.hello, workers = 2, env =
     env: { ...process.env, NODE_ENV: 'production', ...env, APP: app, WORKERS: String(workers), PORT: String(port) },
   }
   const startedAt = performance.now()
-  const starting = { bare: startBare, ours: startOurs, 'ours-metrics': startOurs, pm2: startPm2, watt: startWatt }
+  const starting = {
+    bare: startBare,
+    'bare-logger': startBareWithLogger,
+    ours: startOurs,
+    'ours-metrics': startOurs,
+    pm2: startPm2,
+    watt: startWatt,
+  }
   const launcher = await starting[kind]({ ...spec, metrics: kind === 'ours-metrics' })
   const release = guard(launcher.pid)
   try {
@@ -92,6 +99,11 @@ function startBare({ node, env }) {
       await done
     },
   }
+}
+
+/** Whose workers have Fastify's own logger, as most services do. */
+function startBareWithLogger({ env, ...spec }) {
+  return startBare({ ...spec, env: { ...env, LOGGER: '1' } })
 }
 
 function startOurs({ node, app, workers, port, env, metrics }) {
