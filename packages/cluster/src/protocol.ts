@@ -27,6 +27,11 @@ export type ToWorker =
   | { t: 'drain'; handOver: boolean; budget: number; paced?: boolean }
   /** Another worker has taken over a connection that this one gave. */
   | { t: 'taken' }
+  /**
+   * Answer to `drained`: the worker disconnects, and ends. By then it has answered all that was sent before, connections of
+   * node:cluster included: one that it has not acknowledged when the channel closes would hang for ever.
+   */
+  | { t: 'leave' }
   /** How many slots there are now. */
   | { t: 'count'; count: number }
   /** Copy log lines to the primary, or stop doing so. */
@@ -48,7 +53,7 @@ export type FromWorker =
   | { t: 'took'; count: number }
   /** Comes with a connection that another worker shall serve; `key` and `head` as they came. */
   | { t: 'give'; key?: number; head?: string }
-  /** Nothing is left; the process ends when the primary disconnects it. */
+  /** Nothing is left; the primary answers `leave`. */
   | { t: 'drained'; moved: number; cut: number }
   /** The event loop lives. */
   | ({ t: 'beat' } & Beat)
@@ -123,6 +128,7 @@ const TO_WORKER = checks<ToWorker['t']>({
   conn: { idle: 'boolean', key: 'number?', head: 'string?' },
   drain: { handOver: 'boolean', budget: 'number', paced: 'boolean?' },
   taken: {},
+  leave: {},
   count: { count: 'number' },
   tail: { on: 'boolean' },
 })

@@ -84,8 +84,9 @@ describe.each(versions)('on Node %s', (version) => {
 test('on a Node whose inside is unknown it says so, and node:cluster does the work', async () => {
   const launcher = await start({ env: { FASTIFY_SCALE_PLAIN_CLUSTER: '1' } })
   expect(launcher.said(/connections can't be handed over between workers on Node v/)).toHaveLength(1)
-  const load = runClient('one', launcher.port, 1_000, 10)
-  expect(await launcher.ask('reload')).toMatchObject({ ok: true, moved: 0, killed: 0 })
+  const load = runClient('one', launcher.port, 4_000, 10)
+  // Where a worker left with a connection that it had not acknowledged, one reload in twenty had a client that hung.
+  for (let i = 0; i < 4; i++) expect(await launcher.ask('reload')).toMatchObject({ ok: true, moved: 0, killed: 0 })
   expect(await load).toMatchObject({ failures: 0, hangs: 0 })
   expect(await launcher.stop()).toBe(0)
-})
+}, 120_000)

@@ -127,7 +127,7 @@ export function createLife(options: LifeOptions): Life {
     drained(worker, report) {
       stagesOf(worker).report = report
       worker.wanted = true
-      worker.disconnect()
+      worker.send({ t: 'leave' })
     },
     gone: (worker, reason) => stagesOf(worker).isGone(reason),
     untilReady,

@@ -75,6 +75,7 @@ function obey(channel: WorkerChannel, state: WorkerState, log: WorkerLog, worker
   channel.on((message, handle) => {
     if (message.t === 'conn') takeConnection(handle, message)
     else if (message.t === 'count') worker.count = message.count
+    else if (message.t === 'leave') process.disconnect()
     else if (message.t === 'tail') log.tail(message.on ? (line) => channel.tell({ t: 'line', line }) : undefined)
     else if (message.t === 'drain' && !state.draining) void leave(message).catch((error) => fail(channel, error))
   })
