@@ -316,5 +316,6 @@ export function hostileTokens({ rs, es, ed }: HostileInput): [name: string, toke
     ['scope a list', withClaims({ scope: ['a'] })],
     ['jti a number', withClaims({ jti: 7 })],
     ['sid an object', withClaims({ sid: {} })],
+    ['client_id empty', withClaims({ client_id: '' })],
   ]
 }
