@@ -32,13 +32,17 @@ for (const version of versions) {
   copyFileSync(fetched, node)
   const full = execFileSync(node, ['-v'], { encoding: 'utf8' }).trim()
   const start = performance.now()
-  const { status, stdout } = spawnSync(node, [vitest, 'run', ...values.project.flatMap((name) => ['--project', name])], {
-    cwd: root,
-    env: { ...process.env, NO_COLOR: '1', PATH: `${bin}:${process.env.PATH}` },
-    stdio: ['ignore', 'pipe', 'inherit'],
-    encoding: 'utf8',
-    maxBuffer: 1 << 28,
-  })
+  const { status, stdout } = spawnSync(
+    node,
+    [vitest, 'run', ...values.project.flatMap((name) => ['--project', name])],
+    {
+      cwd: root,
+      env: { ...process.env, NO_COLOR: '1', PATH: `${bin}:${process.env.PATH}` },
+      stdio: ['ignore', 'pipe', 'inherit'],
+      encoding: 'utf8',
+      maxBuffer: 1 << 28,
+    },
+  )
   const [passed, failed, skipped] = ['passed', 'failed', 'skipped'].map((word) => count(stdout, word))
   // No test at all is no success.
   const well = status === 0 && passed > 0
