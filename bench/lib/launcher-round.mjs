@@ -45,6 +45,8 @@ export const startAndMemory = [
 const LEFT =
   "What is left for each request are two listeners that Fastify adds to a response wherever there is a logger (the row with Fastify's logger has them too), and with metrics one hook and two readings of the clock."
 
+const LOGGED = "node:cluster, Fastify's logger"
+
 /** What the costs of launchers are compared by: JSON and hello world, by so many workers. */
 export function launcherComparison(workers) {
   const paths = { Hello: '/', Json: '/json' }
@@ -66,12 +68,17 @@ export function launcherComparison(workers) {
       { metric: 'cpuJson', contender: 'fastify-scale', over: 'node:cluster', max: 1.05, why: LEFT },
       { metric: 'cpuHello', contender: 'fastify-scale, no metrics', over: 'node:cluster', max: 1.02, why: LEFT },
       { metric: 'cpuHello', contender: 'fastify-scale', over: 'node:cluster', max: 1.05, why: LEFT },
+      // The same application with the same logger on both sides.
+      { metric: 'cpuJson', contender: 'fastify-scale, no metrics', over: LOGGED, max: 1.02 },
+      { metric: 'cpuJson', contender: 'fastify-scale', over: LOGGED, max: 1.05 },
+      { metric: 'cpuHello', contender: 'fastify-scale, no metrics', over: LOGGED, max: 1.02 },
+      { metric: 'cpuHello', contender: 'fastify-scale', over: LOGGED, max: 1.05 },
       { metric: 'primaryMb', contender: 'fastify-scale', max: 60, unit: 'MB' },
     ],
     setup: async () => ({ tools: await launcherTools() }),
     contenders: ({ tools }) => ({
       'node:cluster': () => launcherRound('bare', { workers, paths }),
-      "node:cluster, Fastify's logger": () => launcherRound('bare-logger', { workers, paths }),
+      [LOGGED]: () => launcherRound('bare-logger', { workers, paths }),
       'fastify-scale, no metrics': () => launcherRound('ours', { workers, paths }),
       'fastify-scale': () => launcherRound('ours-metrics', { workers, paths }),
       'pm2 7': () => launcherRound('pm2', { workers, paths, tools }),

@@ -1,5 +1,5 @@
 // CPU us per verification of tokens that were never seen before. KIND: ours, raw (the signature check alone), jwt, or
-// make, which writes the tokens to FILE. ALG: HS256 or RS256.
+// make, which writes the tokens to FILE. ALG: HS256 or RS256. KEEP: how many verified tokens ours keeps.
 import {
   constants,
   createHmac,
@@ -14,7 +14,7 @@ import scaleAuth from '@fastify-scale/auth'
 import jwt from '@fastify/jwt'
 import Fastify from 'fastify'
 
-const { KIND: kind, ALG: alg, FILE: file } = process.env
+const { KIND: kind, ALG: alg, FILE: file, KEEP: keep } = process.env
 const WARMUP = 5_000
 const COUNT = 10_000
 const secret = 'k3Jx8Lw0ZbYt5VnRk2PdHs7MfGc9TaUe4XoKi6Nv1Bj'
@@ -30,6 +30,7 @@ await app.register(scaleAuth, {
   ...(alg === 'HS256' ? { secret } : { keys: { keys: [key] } }),
   issuer: 'bench',
   accessTokenTtl: '1h',
+  ...(keep ? { cacheSize: Number(keep) } : {}),
 })
 await app.register(jwt, {
   namespace: 'plain',

@@ -62,7 +62,7 @@ if (kind === 'raw') {
   closers.push(() => store.disconnect())
 }
 
-const count = tier === 'l1' ? 300_000 : 20_000
+const count = tier === 'l1' ? 300_000 : 40_000
 const batch = tier === 'l1' ? 1 : 16
 async function run(times) {
   for (let i = 0; i < times; i += batch) {
@@ -70,7 +70,8 @@ async function run(times) {
     else await Promise.all(Array.from({ length: batch }, (_, n) => read(n)))
   }
 }
-await run(count / 10)
+// As many as are counted: what is compared is a service that runs, not how fast it is compiled.
+await run(count)
 const cpu = process.cpuUsage()
 const start = process.hrtime.bigint()
 await run(count)

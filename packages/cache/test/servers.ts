@@ -49,12 +49,22 @@ export async function startServers(kind: Kind): Promise<Servers> {
     admin,
     nodes: cluster.nodes,
     address: { redis: '', cluster: address },
-    keys: (pattern) => Promise.all(admin.nodes('master').map((node) => node.keys(pattern))),
+    // Not by way of `admin`: a node whose connection has just ended is not among its nodes.
+    keys: (pattern) => Promise.all(cluster.nodes.map(({ url }) => keysOf(url, pattern))),
     freeze: () => cluster.nodes.forEach((node) => node.freeze()),
     thaw: () => cluster.nodes.forEach((node) => node.thaw()),
     async stop() {
       admin.disconnect()
       await cluster.stop()
     },
+  }
+}
+
+async function keysOf(url: string, pattern: string): Promise<string[]> {
+  const server = new Redis(url)
+  try {
+    return await server.keys(pattern)
+  } finally {
+    server.disconnect()
   }
 }
