@@ -23,8 +23,8 @@ export interface StartClusterOptions {
   jobWorkers?: number
   /**
    * How much lower than the web workers' the scheduling priority of job workers is, with their threads and child
-   * processes: 0 (the same) to 19, as in nice(1). Where both want a core at the same time, a job worker gets about 10% of
-   * it with 10, the default; where nobody else wants it, all of it.
+   * processes: 0 (the same) to 19, as in nice(1). Where both want a core at the same time, the kernel's weights give a
+   * job worker about a tenth of it with 10, the default; where nobody else wants it, it has all of it.
    */
   jobNice?: number
   /** Default 3000. */
