@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { barChart, lineChart } from './lib/chart.mjs'
-import { describe, judge } from './lib/goals.mjs'
+import { describe, isRegression, judge } from './lib/goals.mjs'
 import { runComparison } from './lib/rounds.mjs'
 import { inOrder } from './lib/report.mjs'
 import { ratios, summary } from './lib/stats.mjs'
@@ -44,6 +44,23 @@ test('a goal is missed beyond noise only when no round met it', () => {
   const least = { metric: 'cpu', contender: 'ours', over: 'raw', min: 0.6 }
   expect(judge(least, contenders([0.7, 0.7, 0.5]))).toMatchObject({ met: true })
   expect(judge(least, contenders([0.5, 0.5, 0.5]))).toMatchObject({ regressed: true })
+})
+
+test('a goal that was missed before is a regression only when it is missed by more', () => {
+  const judged = (rounds: number[], goal: object = { max: 1.2 }) =>
+    judge(
+      { metric: 'cpu', contender: 'ours', over: 'raw', ...goal },
+      { ours: { cpu: { rounds } }, raw: { cpu: { rounds: [1, 1, 1] } } },
+    )
+  const missed = judged([1.3, 1.35, 1.4])
+  expect(isRegression(missed, judged([1.1, 1.1, 1.2]))).toBe(true)
+  expect(isRegression(missed, undefined)).toBe(true)
+  expect(isRegression(missed, judged([1.28, 1.3, 1.32]))).toBe(false)
+  expect(isRegression(judged([1.5, 1.6, 1.7]), missed)).toBe(true)
+  expect(isRegression(judged([1.1, 1.5, 1.5]), missed)).toBe(false)
+  const low = { max: undefined, min: 0.9 }
+  expect(isRegression(judged([0.5, 0.6, 0.6], low), judged([0.7, 0.8, 0.8], low))).toBe(true)
+  expect(isRegression(judged([0.5, 0.6, 0.75], low), judged([0.7, 0.8, 0.8], low))).toBe(false)
 })
 
 test('a goal without another contender is of the figure itself', () => {

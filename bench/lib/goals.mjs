@@ -15,6 +15,16 @@ export function judge(goal, contenders) {
   return { ...goal, ratio, met, regressed: !met && (goal.always === true || !meets(best)) }
 }
 
+/**
+ * Whether a goal is missed beyond noise now and was not before: what the page says was missed is no regression as long as
+ * some round is as good as the worst one was then. `before` is the judgement of the committed results, where there is one.
+ */
+export function isRegression(judged, before) {
+  if (!judged.regressed) return false
+  if (!before || before.met) return true
+  return judged.max === undefined ? judged.ratio.max < before.ratio.min : judged.ratio.min > before.ratio.max
+}
+
 /** A goal in words, with what was measured and, where it was missed, its `why`; `label` is that of its metric. */
 export function describe({ metric, contender, over, max, min, unit = '', ratio, met, why }, label = metric) {
   const show = (value) => (over ? `${value.toFixed(2)}x` : `${format(value)} ${unit}`.trim())

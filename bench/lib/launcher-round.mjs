@@ -42,8 +42,8 @@ export const startAndMemory = [
 ]
 
 /** Read in the worker's code; not measured one by one. */
-const LEFT =
-  "What is left for each request are two listeners that Fastify adds to a response wherever there is a logger (the row with Fastify's logger has them too), and with metrics one hook and two readings of the clock."
+export const LEFT =
+  "What is left for each request are two listeners that Fastify adds to a response wherever there is a logger (a cluster with Fastify's logger has them too), and with metrics one hook and two readings of the clock."
 
 const LOGGED = "node:cluster, Fastify's logger"
 
