@@ -12,8 +12,8 @@ const folders: [name: string, root: string][] = [
 
 export default defineConfig({
   test: {
-    // On two cores: most files wait for servers, few burn CPU.
-    maxWorkers: 3,
+    // Two files at once on a small machine: most tests wait for servers, few burn CPU.
+    maxWorkers: 2,
     projects: [
       ...folders
         .filter(([, root]) => existsSync(root))

@@ -132,7 +132,7 @@ test('everything is done by keyboard alone', async () => {
   const { page } = kim
   const { keyboard } = page
   // Long before it is needed: Chromium has to be told not to show a dialog of its own.
-  const chosen = page.waitForEvent('filechooser')
+  const chosen = page.waitForEvent('filechooser', { timeout: PATIENCE.timeout })
   await tabTo(page, '.skip')
   await tabTo(page, 'input[name=name]')
   await keyboard.type('kim')
@@ -142,11 +142,18 @@ test('everything is done by keyboard alone', async () => {
   await keyboard.press('Enter')
   await page.locator('#live.colored').waitFor()
 
-  await tabTo(page, 'input[type=file]')
-  await keyboard.press('Enter')
-  const chooser = await chosen
+  // Again where Enter went elsewhere: what is drawn after the sign-up may move the focus.
+  let chooser: Awaited<typeof chosen> | undefined
+  void chosen.then((one) => (chooser = one))
+  await waitFor(async () => {
+    if (chooser) return true
+    await tabTo(page, 'input[type=file]')
+    await keyboard.press('Enter')
+    await Promise.race([chosen, page.waitForTimeout(1_000)])
+    return chooser !== undefined
+  }, PATIENCE)
   const buffer = await landscape(['#c9e7d8', '#7fb69e'], '#1c4434')
-  await chooser.setFiles({ name: 'forest.jpg', mimeType: 'image/jpeg', buffer })
+  await (await chosen).setFiles({ name: 'forest.jpg', mimeType: 'image/jpeg', buffer })
   await tabTo(page, '#upload [name=caption]')
   await keyboard.type('Behind the house')
   await tabTo(page, '#upload button')
