@@ -8,17 +8,11 @@ const script = new URL('../servers/auth-verify.mjs', import.meta.url).pathname
 export default {
   title: 'Authentication: a token that was never seen',
   question:
-    'The first verification of each of 10,000 different tokens by `app.auth.verify`: signature, header, claims, revocations. By default the token is kept for the requests that will bring it again, which is what makes those cheap; with `cacheSize: 0` nothing is, as by the others. Beside it the signature check alone by node:crypto, which parses and checks nothing.',
+    'The first verification of each of 10,000 different tokens by `app.auth.verify`: signature, header, claims, revocations. By default a token that comes a second time is kept for the requests after it, which is what makes those cheap; with `cacheSize: 0` none is, as by the others. Beside it the signature check alone by node:crypto, which parses and checks nothing.',
   base: 'node:crypto RS256',
   metrics: [{ key: 'cpuUs', label: 'CPU us per token', better: 'low', chart: true }],
   goals: [
-    {
-      metric: 'cpuUs',
-      contender: 'fastify-scale RS256',
-      over: 'node:crypto RS256',
-      max: 1.3,
-      why: 'The larger part of what is above it is keeping the token for the next request, as the row beside it shows: what is kept the collector has to carry.',
-    },
+    { metric: 'cpuUs', contender: 'fastify-scale RS256', over: 'node:crypto RS256', max: 1.3 },
     { metric: 'cpuUs', contender: 'fastify-scale RS256, none kept', over: 'node:crypto RS256', max: 1.3 },
   ],
   async setup() {

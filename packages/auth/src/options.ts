@@ -42,7 +42,7 @@ export interface ScaleAuthOptions {
   cookies?: CookieOptions | boolean
   /** Serve the public keys at `/.well-known/jwks.json`, or at `path`. Default: where `keys` are given. */
   jwks?: boolean | { path?: string; maxAge?: Duration }
-  /** How many verified tokens are kept in memory. Default 10,000; 0 keeps none. */
+  /** How many verified tokens are kept in memory, from the second time that one comes. Default 10,000; 0 keeps none. */
   cacheSize?: number
   /** Other names for what the plugin decorates, where a default name is taken. */
   decorators?: Partial<DecoratorNames>

@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache'
 import { decodeBase64url } from './base64url.ts'
 import { type TokenProfile, checkClaims, checkTime, matchesTyp } from './claims.ts'
 import { TokenInvalidError, TokenRevokedError } from './errors.ts'
+import { createFirstSeen } from './first-seen.ts'
 import type { KeySet } from './key-set.ts'
 import type { AuthKey } from './keys.ts'
 import { checkHeader, decodePart, splitToken } from './token.ts'
@@ -14,7 +15,7 @@ export interface VerifierOptions {
   /** Called for a `kid` that no key has; must return at once. */
   onUnknownKid?: (kid: string) => void
   isRevoked: (claims: VerifiedClaims) => boolean
-  /** How many verified tokens are kept; 0 keeps none. */
+  /** How many verified tokens are kept, from the second time that they come; 0 keeps none. */
   cacheSize: number
   /** ms since 1970. */
   now: () => number
@@ -43,7 +44,7 @@ const MAX_CACHED_LENGTH = 16 * 1_024 * 1_024
 
 /**
  * The one way in: HTTP, sockets and guards all verify here, synchronously. A token that was verified before costs a look
- * into the LRU, its time and its revocation; the signature is checked once per process.
+ * into the LRU, its time and its revocation; the signature is checked the first two times that a process sees the token.
  */
 export function createVerifier(options: VerifierOptions): Verifier {
   const { profile, isRevoked, now, cacheSize } = options
@@ -56,6 +57,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
           sizeCalculation: ({ token }) => token.length,
         })
       : undefined
+  const cameBefore = createFirstSeen(cacheSize)
   /** Header part -> key, of headers that came with a good signature: an issuer writes the same one every time. */
   const headers = new Map<string, AuthKey>()
 
@@ -105,7 +107,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
       if (claims) checkTime(claims.exp, claims['nbf'], profile.clockTolerance, seconds)
       else {
         claims = verifyCold(token, seconds)
-        cache?.set(token.slice(-KEY_LENGTH), { token, claims })
+        if (cache && cameBefore(token)) cache.set(token.slice(-KEY_LENGTH), { token, claims })
       }
       if (isRevoked(claims)) throw new TokenRevokedError()
       return claims

@@ -14,20 +14,40 @@ let keys: KeySet
 let verifier: Verifier
 /** How often a header was read to its end: its key was looked for. */
 let looked: number
+/** How often a signature was checked. */
+let checked: number
+let now: number
+let isRevoked: boolean
 
 function useKeys(...list: TestKey[]): void {
   const set = loadKeySet(setOf(...list))
   const find = (kid: string): ReturnType<KeySet['find']> => {
     looked++
-    return set.find(kid)
+    const key = set.find(kid)
+    return (
+      key && {
+        ...key,
+        check(...args) {
+          checked++
+          return key.check(...args)
+        },
+      }
+    )
   }
   keys = { ...set, find }
 }
 
 beforeEach(() => {
   looked = 0
+  checked = 0
+  now = Date.now()
+  isRevoked = false
   useKeys(a, b)
-  verifier = createVerifier({
+  verifier = create(0)
+})
+
+const create = (cacheSize: number): Verifier =>
+  createVerifier({
     profile: {
       typ: 'at+jwt',
       issuer: ISSUER,
@@ -39,11 +59,10 @@ beforeEach(() => {
       clockTolerance: 5,
     },
     keys: () => keys,
-    isRevoked: () => false,
-    cacheSize: 0,
-    now: Date.now,
+    isRevoked: () => isRevoked,
+    cacheSize,
+    now: () => now,
   })
-})
 
 const signed = (by: TestKey, header: object = goodHeader(by)): string => forge(by, header, goodClaims())
 const refused = (token: string): void =>
@@ -100,5 +119,61 @@ describe('a header that was seen before', () => {
     expect(looked).toBe(150)
     for (let n = 0; n < 150; n++) expect(verifier.verify(padded(n)).sub).toBe('u1')
     expect(looked).toBe(200)
+  })
+})
+
+describe('a token that comes again', () => {
+  beforeEach(() => {
+    verifier = create(100)
+  })
+
+  it('is kept from the second time on: its signature is not checked any more', () => {
+    const token = signed(a)
+    for (const times of [1, 2, 2, 2]) {
+      expect(verifier.verify(token).sub).toBe('u1')
+      expect(checked).toBe(times)
+    }
+    expect(verifier.holds(token)).toBe(true)
+  })
+
+  it('is checked as ever where it came once, or where none are kept', () => {
+    const tokens = Array.from({ length: 50 }, () => signed(a))
+    for (const token of tokens) verifier.verify(token)
+    expect(tokens.some((token) => verifier.holds(token))).toBe(false)
+    verifier = create(0)
+    checked = 0
+    for (let i = 0; i < 4; i++) verifier.verify(tokens[0] as string)
+    expect(checked).toBe(4)
+  })
+
+  it('pushes out none that is kept, by coming once', () => {
+    const kept = signed(a)
+    for (let i = 0; i < 2; i++) verifier.verify(kept)
+    for (let i = 0; i < 300; i++) verifier.verify(signed(a))
+    expect(verifier.holds(kept)).toBe(true)
+  })
+
+  it('is refused all the same when it is expired, revoked, or its key is gone', () => {
+    const [token, wrong] = [signed(a), forge(newA, goodHeader(a), goodClaims())]
+    for (let i = 0; i < 3; i++) verifier.verify(token)
+    for (let i = 0; i < 3; i++) refused(wrong)
+    expect(verifier.holds(wrong)).toBe(false)
+    isRevoked = true
+    expect(() => verifier.verify(token)).toThrow(expect.objectContaining({ code: 'SCALE_AUTH_TOKEN_REVOKED' }))
+    isRevoked = false
+    now += 400_000
+    expect(() => verifier.verify(token)).toThrow(expect.objectContaining({ code: 'SCALE_AUTH_TOKEN_EXPIRED' }))
+    now -= 400_000
+    verifier.verify(token)
+    useKeys(newA)
+    refused(token)
+  })
+
+  it('is not taken for another with the same signature', () => {
+    const token = signed(a)
+    for (let i = 0; i < 3; i++) verifier.verify(token)
+    const [header, , end] = token.split('.') as [string, string, string]
+    const [, payload] = forge(a, goodHeader(a), { ...goodClaims(), sub: 'root' }).split('.') as [string, string]
+    refused(`${header}.${payload}.${end}`)
   })
 })
