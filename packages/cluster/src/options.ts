@@ -4,6 +4,7 @@ import { ClusterOptionError } from './errors.ts'
 import { parseSticky, type Sticky } from './primary/sticky/sticky.ts'
 import type { RedLineRules } from './primary/red-lines.ts'
 import { defaultWorkers } from './limits/limits.ts'
+import type { Yielding } from './worker/priority.ts'
 
 /** Options of `startCluster()` and, in kebab-case, of `fastify-scale start`. */
 export interface StartClusterOptions {
@@ -24,9 +25,11 @@ export interface StartClusterOptions {
   /**
    * How much lower than the web workers' the scheduling priority of job workers is, with their threads and child
    * processes: 0 (the same) to 19, as in nice(1). Where both want a core at the same time, the kernel's weights give a
-   * job worker about a tenth of it with 10, the default; where nobody else wants it, it has all of it.
+   * job worker about a tenth of it with 10, the default; where nobody else wants it, it has all of it. `'idle'`: below
+   * all others (Linux's SCHED_IDLE, by chrt), who then never wait for a job; on a machine without spare CPU jobs stand
+   * nearly still.
    */
-  jobNice?: number
+  jobNice?: Yielding
   /** Default 3000. */
   port?: number
   /** Default `'localhost'`. */
@@ -93,7 +96,7 @@ export interface ResolvedOptions {
   name: string | undefined
   workers: WorkerRange
   jobWorkers: number
-  jobNice: number
+  jobNice: Yielding
   port: number
   host: string
   path: string | undefined
@@ -174,7 +177,10 @@ export function resolveOptions(options: StartClusterOptions, cores: () => number
     name,
     workers: parseWorkers(options.workers ?? 'auto', cores),
     jobWorkers: parseInteger(options.jobWorkers ?? 0, { name: 'jobWorkers', min: 0, max: MOST_WORKERS, fail }),
-    jobNice: parseInteger(options.jobNice ?? 10, { name: 'jobNice', min: 0, max: 19, fail }),
+    jobNice:
+      options.jobNice === 'idle'
+        ? 'idle'
+        : parseInteger(options.jobNice ?? 10, { name: 'jobNice', min: 0, max: 19, fail }),
     port: parseInteger(options.port ?? 3_000, { name: 'port', min: 0, max: 65_535, fail }),
     host: options.host ?? 'localhost',
     path: options.path,

@@ -34,7 +34,12 @@ async function allReady(launcher: Launcher): Promise<void> {
 }
 
 /** The nice values of all threads of a worker and of its child processes. */
-async function niceOf(launcher: Launcher, role: string): Promise<number[]> {
+const niceOf = (launcher: Launcher, role: string): Promise<number[]> => schedulingOf(launcher, role, 19)
+/** Their scheduling policies: 0 is the ordinary one, 5 SCHED_IDLE. */
+const policiesOf = (launcher: Launcher, role: string): Promise<number[]> => schedulingOf(launcher, role, 41)
+
+/** A field of proc(5)'s stat, of all threads of a worker and of its child processes. */
+async function schedulingOf(launcher: Launcher, role: string, field: number): Promise<number[]> {
   const found = new Set<number>()
   const pids = processTree(await pidOf(launcher, role))
   // The worker and its child.
@@ -42,8 +47,8 @@ async function niceOf(launcher: Launcher, role: string): Promise<number[]> {
   for (const pid of pids) {
     for (const thread of readdirSync(`/proc/${pid}/task`)) {
       const stat = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8')
-      // Field 19; the third is the first after the command's name, which may hold anything.
-      found.add(Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16]))
+      // The third is the first after the command's name, which may hold anything.
+      found.add(Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[field - 3]))
     }
   }
   return [...found]
@@ -92,6 +97,23 @@ test('where that is refused the job worker says so, and works', async () => {
   expect(await niceOf(launcher, 'jobs')).toEqual([OWN])
   const lines = launcher.output.out.split('\n').filter((line) => line.includes('priority'))
   expect(lines.map((line) => JSON.parse(line) as object)).toEqual([
-    expect.objectContaining({ level: 40, reason: 'EACCES', msg: 'the priority of this worker could not be lowered' }),
+    expect.objectContaining({
+      level: 40,
+      reason: 'EACCES',
+      msg: 'the priority of this worker could not be lowered as asked',
+    }),
   ])
+})
+
+test('idle: job workers give way to everybody, with all their threads and child processes, after a reload too', async () => {
+  const launcher = await start(['--job-nice', 'idle'])
+  expect([await policiesOf(launcher, 'web'), await policiesOf(launcher, 'jobs')]).toEqual([[0], [5]])
+  expect(await launcher.ask('reload')).toMatchObject({ ok: true, replaced: 2 })
+  expect([await policiesOf(launcher, 'web'), await policiesOf(launcher, 'jobs')]).toEqual([[0], [5]])
+})
+
+test('idle, without chrt: the job worker says so, and has the highest nice value', async () => {
+  const launcher = await start(['--job-nice', 'idle'], { env: { PATH: FIXTURES } })
+  expect([await policiesOf(launcher, 'jobs'), await niceOf(launcher, 'jobs')]).toEqual([[0], [19]])
+  expect(launcher.output.out).toContain('ENOENT')
 })

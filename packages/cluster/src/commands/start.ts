@@ -35,7 +35,7 @@ export const start: CliCommand = {
   help: {
     workers: 'auto (default: what the machine or container grants), N, or min..max',
     'job-workers': 'further workers that do not listen, with the role jobs; default 0',
-    'job-nice': 'how much they yield to others that want the same core: 0 (not) to 19; default 10',
+    'job-nice': 'how much they yield to others that want the same core: 0 (not) to 19, or idle: at once; default 10',
     port: 'default: $PORT, or 3000',
     host: 'default: $HOST, or localhost; 0.0.0.0 for all addresses',
     socket: 'a unix socket to listen on instead',
@@ -77,7 +77,7 @@ function optionsOf(app: string, values: Values): StartClusterOptions {
     name: text(values, 'name'),
     workers: text(values, 'workers'),
     jobWorkers: integer(values, 'job-workers'),
-    jobNice: integer(values, 'job-nice'),
+    jobNice: values['job-nice'] === 'idle' ? 'idle' : integer(values, 'job-nice'),
     port: integer(values, 'port') ?? (PORT ? integer({ port: PORT }, 'port') : undefined),
     host: text(values, 'host') ?? (HOST || undefined),
     path: text(values, 'socket'),

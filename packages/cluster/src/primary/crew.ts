@@ -1,5 +1,6 @@
 import type { EventEmitter } from 'node:events'
 import { type FromWorker, type ListenMode, type ListenAddress } from '../protocol.ts'
+import type { Yielding } from '../worker/priority.ts'
 import type { WorkerSpec } from '../worker/spec.ts'
 import type { Dispatcher } from './dispatcher.ts'
 import { createLife, type DrainOutcome } from './life.ts'
@@ -18,7 +19,7 @@ export interface CrewOptions {
     cwd: string
   }
   /** What is added to the nice value of workers with the role `jobs`. */
-  jobNice: number
+  jobNice: Yielding
   execArgv: readonly string[]
   env: Record<string, string>
   startTimeout: number

@@ -54,7 +54,7 @@ async function main(channel: WorkerChannel): Promise<void> {
     serverOptions: log.serverOptions,
     created(instance) {
       if (notLowered)
-        instance.log.warn({ reason: notLowered.message }, 'the priority of this worker could not be lowered')
+        instance.log.warn({ reason: notLowered.message }, 'the priority of this worker could not be lowered as asked')
       state.connections = trackConnections(instance.server)
       // An app that registers it itself adds its own options to this one.
       void instance.register(scaleCluster, { metrics: spec.metrics })

@@ -1,3 +1,5 @@
+import type { Yielding } from './priority.ts'
+
 /** What the primary tells a worker before it starts, in the environment. */
 export interface WorkerSpec {
   /** The module to run: a real path, resolved anew for each worker. */
@@ -6,8 +8,8 @@ export interface WorkerSpec {
   slot: number
   generation: number
   role: string
-  /** Added to the process's nice value before the app is loaded; absent from a launcher older than the worker. */
-  nice?: number
+  /** How much the process yields, from before the app is loaded; absent from a launcher older than the worker. */
+  nice?: Yielding
   count: number
   /** The launcher's name. */
   name: string
