@@ -27,7 +27,7 @@ export default {
   setup: setupRedis,
   contenders: ({ url }) => {
     const round = (kind, processes) => () =>
-      broadcastRound({ redis: url, kind, processes, sockets: 500, rate: 100, total: 250, bursts: 10 })
+      broadcastRound({ redis: url, kind, processes, sockets: 500, rate: 100, total: 800, bursts: 10 })
     return {
       [base]: round('ws', 2),
       'fastify-scale, plain room': round('ours', 2),

@@ -255,6 +255,8 @@ describe('under a flood', () => {
     const quiet = await latency()
 
     for (const kind of [
+      // To compare with: the process that floods takes one of the cores for itself.
+      'nothing, but a core is busy',
       'events',
       'joins',
       'large messages',
