@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { canFetchDebian, fetchDebian, libraryDirs, type Progress } from './debian.ts'
 import { DevServicesError } from './errors.ts'
@@ -65,16 +65,15 @@ export async function debianTool(name: string, onProgress?: Progress): Promise<D
     throw new DevServicesError('SCALE_DEV_SERVICES_FETCH_FAILED', `${packages.join(', ')} has no program ${name}`)
   }
   const env: Record<string, string> = { LD_LIBRARY_PATH: (await libraryDirs(root)).join(':') }
-  const fonts = join(root, 'usr/share/fonts')
-  if (existsSync(fonts)) {
-    const config = join(root, 'fonts.conf')
-    if (!existsSync(config)) {
-      await writeFile(
-        config,
-        `<fontconfig><dir>${fonts}</dir><cachedir prefix="xdg">fontconfig</cachedir></fontconfig>`,
-      )
-    }
-    env.FONTCONFIG_FILE = config
-  }
+  if (existsSync(join(root, 'usr/share/fonts'))) env.FONTCONFIG_FILE = await fontConfig(root)
   return { path, env, args: [...args] }
+}
+
+/** Names the fonts by where it stands itself: a checkout may be moved, and its cache with it. */
+async function fontConfig(root: string): Promise<string> {
+  const file = join(root, 'fonts.conf')
+  const text = `<fontconfig><dir prefix="relative">usr/share/fonts</dir><cachedir prefix="xdg">fontconfig</cachedir></fontconfig>`
+  const present = await readFile(file, 'utf8').catch(() => '')
+  if (present !== text) await writeFile(file, text)
+  return file
 }

@@ -1,9 +1,9 @@
 import { execFile } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync, existsSync, utimesSync } from 'node:fs'
 import { hostname, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { debianTool } from '../src/index.ts'
 import { withLock } from '../src/lock.ts'
 import { runNode } from './run.ts'
@@ -125,6 +125,27 @@ describe('debianTool', () => {
       timeout: 60_000,
     })
     expect(stdout).toContain('>42</p>')
+  }, 180_000)
+
+  test('chromium has its fonts where the cache was moved to another place', async ({ skip }) => {
+    const root = (await debianTool('chromium')).path.split('/tool-chromium/')
+    if (root.length === 1) skip('it is installed here: nothing was fetched')
+    const cache = emptyDir()
+    const moved = join(cache, 'debian', basename(root[0] as string), 'tool-chromium')
+    mkdirSync(dirname(moved), { recursive: true })
+    await run('cp', ['-al', join(root[0] as string, 'tool-chromium'), moved])
+    // As it was written in a place that is no more.
+    rmSync(join(moved, 'fonts.conf'), { force: true })
+    writeFileSync(join(moved, 'fonts.conf'), '<fontconfig><dir>/nowhere</dir></fontconfig>')
+    vi.stubEnv('FASTIFY_SCALE_CACHE', cache)
+    const tool = await debianTool('chromium').finally(() => vi.unstubAllEnvs())
+    expect(tool.path).toContain(moved)
+    const page = 'data:text/html,<span id=x>wide</span><script>x.title = x.offsetWidth > 10</script>'
+    const { stdout } = await run(tool.path, [...tool.args, `--user-data-dir=${emptyDir()}`, '--dump-dom', page], {
+      env: { ...process.env, ...tool.env },
+      timeout: 60_000,
+    })
+    expect(stdout).toContain('title="true"')
   }, 180_000)
 
   test('what is no tool is refused', async () => {

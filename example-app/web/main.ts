@@ -46,8 +46,10 @@ login.addEventListener('submit', (event) => {
   attempt(async () => {
     const entered = await enter(how, String(data.get('name')), String(data.get('password')))
     login.reset()
-    await welcome(entered)
+    const shown = welcome(entered)
+    // At once: whoever has gone on meanwhile is not to be called back.
     find('board').focus()
+    await shown
   })
 })
 
