@@ -94,7 +94,22 @@ function intercept(server: Server): Map<string, Upgrade> {
   } as Server['emit']
   // Without one listener Node does not emit at all.
   server.on('upgrade', () => undefined)
+  declineOthers(server, (request) => claims.has(pathOf(request)))
   return claims
+}
+
+/**
+ * Newer versions of Node ask first, and go on with the request as HTTP/1.1 where the answer is no. From Node 26 on the
+ * socket of an upgrade with a body is not the connection, which could not be given back any more.
+ */
+function declineOthers(
+  server: Server & { shouldUpgradeCallback?: (request: IncomingMessage) => boolean },
+  isOurs: (request: IncomingMessage) => boolean,
+): void {
+  const ask = server.shouldUpgradeCallback
+  if (typeof ask !== 'function') return
+  server.shouldUpgradeCallback = (request) =>
+    isOurs(request) || (server.listenerCount('upgrade') > 1 && ask.call(server, request))
 }
 
 function pathOf({ url = '' }: IncomingMessage): string {
@@ -140,7 +155,7 @@ function refuse(socket: Duplex, { status, code, message, headers = {} }: Refusal
   setTimeout(() => socket.destroy(), 2_000).unref()
 }
 
-/** Gives the connection back to the server, the request on it without its offer of another protocol. */
+/** For versions of Node that do not ask: gives the connection back to the server, the request on it without its offer of another protocol. */
 function answerAsHttp(server: Server, request: IncomingMessage, socket: Duplex, head: Buffer): void {
   const lines = [`${request.method} ${request.url} HTTP/${request.httpVersion}`]
   for (let i = 0; i + 1 < request.rawHeaders.length; i += 2) {
