@@ -27,7 +27,14 @@ async function peak(first: string): Promise<number> {
   return Number(out)
 }
 
-test("what was held for a while is collected before it piles up, which it is not by V8's defaults", async () => {
-  const [small, plain] = await Promise.all([peak('keepHeapSmall()'), peak('')])
-  expect(small).toBeLessThan(plain * 0.75)
+const LIMIT = 13
+/** Node 24 sometimes, and Node 26 always, collects it in time by itself. */
+const [MAJOR = 0] = process.versions.node.split('.').map(Number)
+
+test('what was held for a while is collected before it piles up', async () => {
+  expect(await peak('keepHeapSmall()')).toBeLessThan(LIMIT)
+})
+
+test.skipIf(MAJOR >= 24)("by V8's defaults it piles up: the flag is needed", async () => {
+  expect(await peak('')).toBeGreaterThan(LIMIT)
 })
