@@ -4,7 +4,7 @@ import { hostname, tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
-import { debianTool } from '../src/index.ts'
+import { type DebianTool, debianTool } from '../src/index.ts'
 import { withLock } from '../src/lock.ts'
 import { runNode } from './run.ts'
 
@@ -99,6 +99,15 @@ describe('fetching', () => {
   })
 })
 
+/** A page as Chromium has it after its scripts have run. */
+async function rendered({ path, args, env }: DebianTool, page: string): Promise<string> {
+  const { stdout } = await run(path, [...args, `--user-data-dir=${emptyDir()}`, '--dump-dom', page], {
+    env: { ...process.env, ...env },
+    timeout: 60_000,
+  })
+  return stdout
+}
+
 describe('debianTool', () => {
   test.each([
     ['nginx', ['-v'], /nginx version/],
@@ -120,11 +129,7 @@ describe('debianTool', () => {
   test('chromium renders a page', async () => {
     const tool = await debianTool('chromium')
     const page = 'data:text/html,<p id=x></p><script>x.textContent = 6 * 7</script>'
-    const { stdout } = await run(tool.path, [...tool.args, `--user-data-dir=${emptyDir()}`, '--dump-dom', page], {
-      env: { ...process.env, ...tool.env },
-      timeout: 60_000,
-    })
-    expect(stdout).toContain('>42</p>')
+    expect(await rendered(tool, page)).toContain('>42</p>')
   }, 180_000)
 
   test('chromium has its fonts where the cache was moved to another place', async ({ skip }) => {
@@ -141,11 +146,7 @@ describe('debianTool', () => {
     const tool = await debianTool('chromium').finally(() => vi.unstubAllEnvs())
     expect(tool.path).toContain(moved)
     const page = 'data:text/html,<span id=x>wide</span><script>x.title = x.offsetWidth > 10</script>'
-    const { stdout } = await run(tool.path, [...tool.args, `--user-data-dir=${emptyDir()}`, '--dump-dom', page], {
-      env: { ...process.env, ...tool.env },
-      timeout: 60_000,
-    })
-    expect(stdout).toContain('title="true"')
+    expect(await rendered(tool, page)).toContain('title="true"')
   }, 180_000)
 
   test('what is no tool is refused', async () => {
