@@ -88,7 +88,7 @@ function intercept(server: Server): Map<string, Upgrade> {
     const [request, socket, head] = args as unknown as Parameters<Upgrade>
     const handler = claims.get(pathOf(request))
     if (handler) handler(request, socket, head)
-    else if (server.listenerCount('upgrade') > 1) return emit(event, ...args)
+    else if (hasOthers(server)) return emit(event, ...args)
     else answerAsHttp(server, request, socket, head)
     return true
   } as Server['emit']
@@ -108,8 +108,12 @@ function declineOthers(
 ): void {
   const ask = server.shouldUpgradeCallback
   if (typeof ask !== 'function') return
-  server.shouldUpgradeCallback = (request) =>
-    isOurs(request) || (server.listenerCount('upgrade') > 1 && ask.call(server, request))
+  server.shouldUpgradeCallback = (request) => isOurs(request) || (hasOthers(server) && ask.call(server, request))
+}
+
+/** Somebody else listens for upgrades. */
+function hasOthers(server: Server): boolean {
+  return server.listenerCount('upgrade') > 1
 }
 
 function pathOf({ url = '' }: IncomingMessage): string {
@@ -155,7 +159,10 @@ function refuse(socket: Duplex, { status, code, message, headers = {} }: Refusal
   setTimeout(() => socket.destroy(), 2_000).unref()
 }
 
-/** For versions of Node that do not ask: gives the connection back to the server, the request on it without its offer of another protocol. */
+/**
+ * For versions of Node that do not ask: gives the connection back to the server, the request on it without its offer of
+ * another protocol.
+ */
 function answerAsHttp(server: Server, request: IncomingMessage, socket: Duplex, head: Buffer): void {
   const lines = [`${request.method} ${request.url} HTTP/${request.httpVersion}`]
   for (let i = 0; i + 1 < request.rawHeaders.length; i += 2) {

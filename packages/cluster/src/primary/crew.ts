@@ -18,7 +18,7 @@ export interface CrewOptions {
   > & {
     cwd: string
   }
-  /** What is added to the nice value of workers with the role `jobs`. */
+  /** How much workers with the role `jobs` yield. */
   jobNice: Yielding
   execArgv: readonly string[]
   env: Record<string, string>

@@ -13,13 +13,15 @@ export type Yielding = number | 'idle'
  */
 export function lowerPriority(by: Yielding): Error | undefined {
   if (by === 0) return undefined
-  if (by !== 'idle') return ofEachThread(raiseNice(by))
-  const refused = ofEachThread(setIdle)
-  return refused && (ofEachThread(raiseNice(constants.priority.PRIORITY_LOW)) ?? refused)
+  if (by !== 'idle') return raiseNice(by)
+  const refused = ofEachThread(() => setIdle)
+  return refused && (raiseNice(constants.priority.PRIORITY_LOW) ?? refused)
 }
 
-function ofEachThread(change: (thread: number) => void): Error | undefined {
+/** What `prepare` gives is done to each thread; why it, or that, was refused. */
+function ofEachThread(prepare: () => (thread: number) => void): Error | undefined {
   try {
+    const change = prepare()
     // The main thread comes first: what it begins from here on needs no more change.
     for (const thread of threads()) {
       try {
@@ -41,9 +43,11 @@ function threads(): number[] {
   return existsSync(directory) ? readdirSync(directory).map(Number) : [process.pid]
 }
 
-function raiseNice(steps: number): (thread: number) => void {
-  const nice = Math.min(getPriority() + steps, constants.priority.PRIORITY_LOW)
-  return (thread) => setPriority(thread, nice)
+function raiseNice(steps: number): Error | undefined {
+  return ofEachThread(() => {
+    const nice = Math.min(getPriority() + steps, constants.priority.PRIORITY_LOW)
+    return (thread) => setPriority(thread, nice)
+  })
 }
 
 /** Node has no call for it; chrt is a part of util-linux and of BusyBox. */
