@@ -1,7 +1,10 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync, readdirSync } from 'node:fs'
 
-/** Whether a process runs. A zombie, which only waits for its parent to look, does not. */
+/**
+ * Whether a process runs. A zombie, which only waits for its parent to look, does not; but one whose main thread alone
+ * has ended does: until the last thread is gone its sockets are open and still take connections.
+ */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0)
@@ -9,7 +12,7 @@ export function isAlive(pid: number): boolean {
     // EPERM: it is there and belongs to somebody else.
     return (error as NodeJS.ErrnoException).code === 'EPERM'
   }
-  return stat(pid)?.state !== 'Z'
+  return stat(pid)?.state !== 'Z' || threadsOf(pid).some((state) => !/[ZX]/.test(state))
 }
 
 /** The direct children of a process, from /proc, or from `ps` where there is no /proc. */

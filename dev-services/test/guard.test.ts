@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, describe, test } from 'vitest'
@@ -135,5 +137,25 @@ describe('killTree', () => {
     const child = spawnGuarded('true', [])
     await new Promise((resolve) => child.on('exit', resolve))
     expect(await killTree(child.pid ?? 0)).toBeUndefined()
+  })
+
+  test('a process is gone when its last thread is: from then on its port refuses', async () => {
+    const server = `
+      const worker = 'setInterval(() => {}, 1)'
+      for (let i = 0; i < 4; i++) new (require('node:worker_threads').Worker)(worker, { eval: true })
+      globalThis.heavy = Buffer.alloc(100_000_000, 1)
+      const server = require('node:net').createServer(() => {}).listen(0, '127.0.0.1', () => {
+        console.log(server.address().port)
+      })`
+    for (let run = 0; run < 5; run++) {
+      const child = spawnGuarded(process.execPath, ['-e', server], { stdio: ['ignore', 'pipe', 'inherit'] })
+      const [said] = (await once(child.stdout as NodeJS.EventEmitter, 'data')) as [Buffer]
+      child.kill('SIGKILL')
+      // Without a break, so that the first moment is met.
+      while (isAlive(child.pid as number));
+      const socket = connect(Number(said.toString()), '127.0.0.1')
+      onTestFinished(() => void socket.destroy())
+      await expect(once(socket, 'connect')).rejects.toThrow('ECONNREFUSED')
+    }
   })
 })
