@@ -3,6 +3,7 @@ import { limitChannel, refuseChannel } from './channels.ts'
 import type { ResolvedLimits } from './limit-options.ts'
 import { refuseOversized } from './oversize.ts'
 import type { AdmittedRequest } from './transport.ts'
+import type { Turns } from './turns.ts'
 
 /** The part of Engine.IO's connection that is used here. */
 export interface Connection {
@@ -12,6 +13,8 @@ export interface Connection {
   readonly writeBuffer: readonly unknown[]
   readonly transport: {
     readonly socket: {
+      readonly isPaused: boolean
+      readonly readyState: number
       pause(): void
       resume(): void
       terminate(): void
@@ -33,6 +36,8 @@ export interface GuardOptions {
   text: boolean
   /** Counts a handshake that costs as much as so many. */
   charge: (address: string, handshakes: number) => void
+  /** Spreads the reading of what comes faster than it is worked off. */
+  turns: Turns
   now?: () => number
 }
 
@@ -42,6 +47,12 @@ const DEBT_SECONDS = 10
 const PATIENCE_MS = 1_000
 /** Multiple of those limits at which it is cut at once. */
 const BURST = 8
+/** A read of so many bytes, a full TLS record, says that there is more: Node would go on up to 32 reads of 64 KB. */
+const LARGE_READ = 16_384
+/** How long a client whose message is too large has to see the close code, in ms, before the connection is reset. */
+const LINGER_MS = 500
+/** `readyState` of a websocket on which messages come. */
+const OPEN = 1
 
 /**
  * Counts what one connection sends and what waits for it.
@@ -52,7 +63,7 @@ const BURST = 8
  */
 export function guardConnection(
   connection: Connection,
-  { limits, text, charge, now = () => performance.now() }: GuardOptions,
+  { limits, text, charge, turns, now = () => performance.now() }: GuardOptions,
 ): void {
   const ws = connection.transport.socket
   const { events, slowMessages, slowBytes, maxPayload, maxAuth } = limits
@@ -127,8 +138,22 @@ export function guardConnection(
     if (times >= 1 && (times >= BURST || now() - queuedAt > PATIENCE_MS)) terminate('slow')
   })
 
+  // After ws's own listener: what was read is worked off, and others have their turn. What a connection still sends that
+  // is being closed costs nothing.
+  ws._socket?.on('data', (chunk: Buffer) => {
+    if (chunk.length < LARGE_READ || ws.isPaused || ws.readyState !== OPEN) return
+    ws.pause()
+    turns.later(() => {
+      if (!waiting) ws.resume()
+    })
+  })
+
   ws.once('error', ({ code }) => {
-    if (code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') charge(address, Math.floor(maxPayload / maxAuth))
+    if (code !== 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') return
+    charge(address, Math.floor(maxPayload / maxAuth))
+    // The rest is not read: a megabyte that is thrown away costs the garbage collector more than all else.
+    setImmediate(() => ws._socket?.pause())
+    setTimeout(() => ws.terminate(), LINGER_MS).unref()
   })
   connection.on('close', () => clearTimeout(waiting))
 }

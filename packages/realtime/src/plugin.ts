@@ -29,6 +29,7 @@ import { type JoinReply, GAP, RECONNECT } from './protocol.ts'
 import type { Realtime } from './realtime.ts'
 import { type RawSocket, Sessions } from './sessions.ts'
 import { takeUpgrades } from './transport.ts'
+import { Turns } from './turns.ts'
 import type { RealtimeServer } from './types.ts'
 
 declare module 'fastify' {
@@ -105,12 +106,14 @@ const plugin: FastifyPluginAsync<RealtimeOptions> = async (fastify, userOptions)
     handleUpgrade(request: object, socket: object, head: Buffer): void
     on(event: 'connection', listener: (connection: Connection) => void): void
   }
+  const turns = new Turns()
   const allowHandshake = createHandshakeLimit(options.limits.handshakes)
   engine.on('connection', (connection) =>
     guardConnection(connection, {
       limits: options.limits,
       text: options.io.parser === undefined,
       charge: (address, handshakes) => void allowHandshake(address, handshakes),
+      turns,
     }),
   )
 
@@ -167,6 +170,7 @@ const plugin: FastifyPluginAsync<RealtimeOptions> = async (fastify, userOptions)
       return undefined
     },
     accept: (request, socket, head) => engine.handleUpgrade(request, socket, head),
+    turns,
   })
 
   // Long polling is not served, and its clients can read an HTTP answer: `err.context.responseText`.

@@ -2,6 +2,7 @@ import { STATUS_CODES, type IncomingMessage, type Server } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { RequestOrigin } from './address.ts'
 import { refuseChannel } from './channels.ts'
+import type { Turns } from './turns.ts'
 
 /** Why an upgrade is refused. */
 export interface Refusal {
@@ -20,6 +21,8 @@ export interface TransportOptions {
   admit: (request: IncomingMessage, origin: RequestOrigin) => Refusal | undefined
   /** Takes the connection over: Engine.IO. */
   accept: (request: IncomingMessage, socket: Duplex, head: Buffer) => void
+  /** Spreads handshakes that come together. */
+  turns: Turns
 }
 
 export interface Transport {
@@ -44,12 +47,16 @@ export interface AdmittedRequest extends IncomingMessage {
  * `Upgrade: h2c` with everything. Where nobody else listens those are answered as the HTTP/1.1 requests that they are
  * (RFC 9110, 7.8: a server may ignore Upgrade).
  */
-export function takeUpgrades({ server, path, originOf, admit, accept }: TransportOptions): Transport {
+export function takeUpgrades({ server, path, originOf, admit, accept, turns }: TransportOptions): Transport {
   const sockets = new Set<Duplex>()
 
   function onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     // Without a listener a reset connection would end the process.
     socket.on('error', () => socket.destroy())
+    turns.run(() => handshake(request, socket, head))
+  }
+
+  function handshake(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const origin = originOf(request)
     const query = queryOf(request)
     const refusal = refusalOf(request, query) ?? admit(request, origin)
