@@ -12,8 +12,8 @@ const folders: [name: string, root: string][] = [
 
 export default defineConfig({
   test: {
-    // Two files at once on a small machine: most tests wait for servers, few burn CPU.
-    maxWorkers: 2,
+    // More files at once than a small machine has cores: most tests wait for servers, few burn CPU.
+    maxWorkers: 3,
     projects: [
       ...folders
         .filter(([, root]) => existsSync(root))

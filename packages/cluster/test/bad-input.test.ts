@@ -111,7 +111,12 @@ describe('what can not be started says why in one line, and leaves nothing behin
     ],
     ['a host of another machine', () => [APP, '--host', '203.0.113.7'], 1, /this machine does not have that address/],
     ['an unknown option', () => [APP, '--wokers', '2'], 2, /Unknown option '--wokers'/],
-    ['a priority above that of others', () => [APP, '--job-nice=-5'], 2, /--job-nice must be a whole number/],
+    [
+      'a priority above that of others',
+      () => [APP, '--job-nice=-5'],
+      2,
+      /--job-nice must be a whole number or 'idle', but is '-5'/,
+    ],
     [
       'a priority that is none',
       () => [APP, '--job-nice', '20'],

@@ -38,11 +38,11 @@ export function text(values: Values, name: string): string | undefined {
   return typeof value === 'string' ? value : undefined
 }
 
-/** A whole number given as an option. */
-export function integer(values: Values, name: string): number | undefined {
+/** A whole number given as an option; `orElse` tells what else may stand there. */
+export function integer(values: Values, name: string, orElse = ''): number | undefined {
   const value = text(values, name)
   if (value === undefined) return undefined
-  if (!/^\d+$/.test(value)) throw new CliError(`--${name} must be a whole number, but is '${value}'`, 2)
+  if (!/^\d+$/.test(value)) throw new CliError(`--${name} must be a whole number${orElse}, but is '${value}'`, 2)
   return Number(value)
 }
 

@@ -77,7 +77,7 @@ function optionsOf(app: string, values: Values): StartClusterOptions {
     name: text(values, 'name'),
     workers: text(values, 'workers'),
     jobWorkers: integer(values, 'job-workers'),
-    jobNice: values['job-nice'] === 'idle' ? 'idle' : integer(values, 'job-nice'),
+    jobNice: values['job-nice'] === 'idle' ? 'idle' : integer(values, 'job-nice', " or 'idle'"),
     port: integer(values, 'port') ?? (PORT ? integer({ port: PORT }, 'port') : undefined),
     host: text(values, 'host') ?? (HOST || undefined),
     path: text(values, 'socket'),
