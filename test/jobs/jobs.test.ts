@@ -43,9 +43,17 @@ const read = async (list: string): Promise<Run[]> =>
 
 const jobProcesses = async (): Promise<number[]> => (await Promise.all(hosts.map((host) => host.jobProcesses()))).flat()
 
-function kill(pid: number): void {
-  ended.set(pid, Date.now())
-  process.kill(pid, 'SIGKILL')
+/** False where it has just ended by itself: a reload replaces it. */
+function kill(pid: number): boolean {
+  const at = Date.now()
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false
+    throw error
+  }
+  ended.set(pid, at)
+  return true
 }
 
 /** Does something every so many ms until told to stop; what it throws `stop` throws. */
@@ -74,8 +82,7 @@ test(`2 launchers x 2 job processes, ${JOBS} jobs, a SIGKILL every second, Redis
   const attack = every(1_000, async () => {
     const [pid] = (await jobProcesses()).filter((one) => !ended.has(one)).sort(() => Math.random() - 0.5)
     if (pid === undefined) return
-    kill(pid)
-    killed.push(pid)
+    if (kill(pid)) killed.push(pid)
   })
 
   // Each is added by both machines, as by a client that did not hear the answer and asks again elsewhere.
@@ -144,8 +151,7 @@ test(`a cron job every second over 2 launchers x 2 job processes for ${CRON_SECO
   const killing = every(1_000, async () => {
     const pids = await jobProcesses()
     if (pids.length < 2) return
-    kill(pids[kills % pids.length] as number)
-    kills++
+    if (kill(pids[kills % pids.length] as number)) kills++
   })
   let reloads = 0
   const reloading = every(100, async (turn) => {
