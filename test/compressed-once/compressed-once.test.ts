@@ -64,3 +64,13 @@ test('300 requests at once on 2 processes, nothing cached: 1 render and 1 compre
   const sum = (pick: 'renders' | 'compressions') => counts.reduce((total, count) => total + count[pick], 0)
   expect({ renders: sum('renders'), compressions: sum('compressions') }).toEqual({ renders: 1, compressions: 1 })
 })
+
+test("a route's own word about compression holds where its answers are cached", async () => {
+  for (let again = 0; again < 2; again++) {
+    const secret = await ask(`${urls[0]}/secret`)
+    expect([secret.encoding, secret.body.length]).toEqual([undefined, 7_000])
+    const small = await ask(`${urls[0]}/small`)
+    expect(small.encoding).toBe('gzip')
+    expect(gunzipSync(small.body).toString()).toBe('small '.repeat(50))
+  }
+})

@@ -19,6 +19,9 @@ app.get('/page', { config: { cache: { ttl: '1m' } } }, async () => {
     rows: Array.from({ length: 500 }, (_, id) => ({ id, name: `row number ${id}`, text: 'the same for everybody' })),
   }
 })
+// A page that mixes a secret with what the client sent (BREACH).
+app.get('/secret', { config: { cache: { ttl: '1m' }, compress: false } }, async () => 'secret '.repeat(1_000))
+app.get('/small', { config: { cache: { ttl: '1m' }, compress: { threshold: 1 } } }, async () => 'small '.repeat(50))
 app.get('/counts', { config: { cache: false, compress: false } }, async () => counts)
 await app.listen({ port: 0, host: '127.0.0.1' })
 process.send({ port: app.server.address().port })

@@ -70,11 +70,10 @@ export function createLive(options: LiveOptions): Live {
     const change: LiveChange = Object.freeze({ key, value, previous, version, at, by, reset: json === '' })
     options.onChanged(change)
     for (const listener of Array.from(listeners.get(key) ?? [])) {
-      try {
-        listener(value, previous, change)
-      } catch (error) {
-        options.onListenerError(key, error)
-      }
+      // A listener may be an async function: what it rejects with must not end the process either.
+      void (async () => listener(value, previous, change))().catch((error: unknown) =>
+        options.onListenerError(key, error),
+      )
     }
   }
 

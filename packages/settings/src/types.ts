@@ -45,7 +45,7 @@ export type ChangeListener<K extends SettingName> = (
   value: SettingValue<K>,
   previous: SettingValue<K>,
   change: Change<K>,
-) => void
+) => void | Promise<void>
 
 /** `fastify.settings`. */
 export interface SettingsApi {
@@ -67,7 +67,7 @@ export interface SettingsApi {
   reset<K extends SettingName>(key: K, options?: SetOptions): Promise<Change<K>>
   /**
    * Calls back after each change of the setting, in order; returns the function that stops it. What the listener throws
-   * is logged.
+   * or rejects with is logged. An async one is not waited for.
    */
   onChange<K extends SettingName>(key: K, listener: ChangeListener<K>): () => void
   /** The version of every setting in this process; 0 is 'never set'. */

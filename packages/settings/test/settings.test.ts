@@ -249,6 +249,22 @@ describe('the plugin', () => {
     ])
   })
 
+  test('an async listener that rejects is logged, and ends no process', async () => {
+    const lines: string[] = []
+    const app = Fastify({ logger: { stream: { write: (line) => void lines.push(line) } } })
+    await app.register(scaleSettings, { redis: bench.redis.url, schema, prefix: bench.prefix } as SettingsOptions)
+    const settings = bench.settings(app)
+    settings.onChange('limit', async (value) => {
+      await Promise.resolve()
+      throw new Error(`resize to ${String(value)} failed`)
+    })
+    await settings.set('limit', 7)
+    await waitFor(() => lines.some((line) => line.includes('resize to 7 failed')))
+    await settings.set('limit', 8)
+    expect(settings.get('limit')).toBe(8)
+    await app.close()
+  })
+
   test('each change is published on the channel', async () => {
     const settings = bench.settings(await bench.start())
     const messages: ChangedMessage[] = []

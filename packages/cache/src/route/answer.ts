@@ -28,6 +28,7 @@ export function freshFor(stored: StoredResponse, now: number): number {
 /** Makes the answer out of a stored response for this client: 200, 206, 304 or 416, in the coding it takes. */
 export function answerFrom(
   stored: StoredResponse,
+  method: string,
   client: IncomingHttpHeaders,
   compressor: Compressor | undefined,
   now: number,
@@ -43,7 +44,8 @@ export function answerFrom(
     return { status: 304, headers, body: undefined }
   }
   const whole = stored.bodies['identity'] as Buffer
-  const { range } = client
+  // Defined for GET alone (RFC 9110, 14.2).
+  const range = method === 'GET' ? client.range : undefined
   if (range !== undefined && stored.status === 200 && client['if-range'] === undefined) {
     const bytes = parseRange(range, whole.length)
     if (bytes === 'unsatisfiable') {

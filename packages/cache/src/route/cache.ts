@@ -15,7 +15,6 @@ import { variantKey } from './selection.ts'
 import type { RouteSession, RouteTarget } from './session.ts'
 import type { Found, RouteStore } from './store.ts'
 import { type StoredResponse, sendable } from './stored.ts'
-import { urlTagOf } from './target.ts'
 
 export interface RouteCacheParts {
   engine: Engine
@@ -37,6 +36,13 @@ export interface RouteCacheParts {
   isRefresh: (request: FastifyRequest) => boolean
 }
 
+/** The headers that a reply has, those of several values as they are now: more are pushed into the same array. */
+function standing(reply: FastifyReply): RouteSession['before'] {
+  const headers: RouteSession['before'] = { ...reply.getHeaders() }
+  for (const name in headers) if (Array.isArray(headers[name])) headers[name] = [...headers[name]]
+  return headers
+}
+
 /** How long a waiter sleeps before it looks again, in ms. */
 const POLL_MS = 25
 
@@ -56,9 +62,10 @@ export class RouteLookup {
    * nearly all hits.
    */
   quick(request: FastifyRequest, reply: FastifyReply, route: ResolvedRoute, target: RouteTarget): boolean {
-    const { compressor, store } = this.parts
+    const { store } = this.parts
     const { headers } = request
     if (!isPlain(headers)) return false
+    const compressor = route.ownCompression ? undefined : this.parts.compressor
     const stored = store.remembered(target.primary, headers, route.vary)
     if (!stored || stored.alwaysValidate || (!stored.shared && !target.own && this.mustNotShare(request))) return false
     const now = Date.now()
@@ -89,7 +96,7 @@ export class RouteLookup {
   async run(request: FastifyRequest, reply: FastifyReply, session: RouteSession): Promise<boolean> {
     const { engine, store, patience } = this.parts
     const { headers } = request
-    session.before = { ...reply.getHeaders() }
+    session.before = standing(reply)
     if (session.directives.has('no-store')) return this.forward(session, 'request')
     const giveUp = performance.now() + patience
     const refreshing = this.parts.isRefresh(request)
@@ -103,7 +110,8 @@ export class RouteLookup {
       }
       session.found = found
       const { stored, key } = found
-      const allowed = stored && (stored.shared || session.own || !this.mustNotShare(request)) ? stored : undefined
+      const allowed = (session.allowed =
+        stored && (stored.shared || session.own || !this.mustNotShare(request)) ? stored : undefined)
       if (allowed && !refreshing) {
         const use = usable(allowed, session.directives, Date.now())
         if (use === 'fresh') return this.answer(reply, session, allowed)
@@ -131,7 +139,7 @@ export class RouteLookup {
       }
       let begun: Awaited<ReturnType<Engine['begin']>>
       try {
-        begun = await engine.begin(key, [urlTagOf(session.url)], found.seen())
+        begun = await engine.begin(key, session.tags, found.seen())
       } catch (error) {
         if (!(error instanceof UnavailableError)) throw error
         return this.whileAway(request, reply, session)
@@ -180,9 +188,9 @@ export class RouteLookup {
   /** Gives a stored response to the client. */
   answer(reply: FastifyReply, session: RouteSession, stored: StoredResponse, status?: string): true {
     session.answered = true
-    this.parts.compressor?.takeOver(reply)
+    session.compressor?.takeOver(reply)
     const now = Date.now()
-    const answer = answerFrom(stored, session.client, this.parts.compressor, now)
+    const answer = answerFrom(stored, reply.request.method, session.client, session.compressor, now)
     reply.code(answer.status)
     setHeaders(reply, answer.headers)
     setStatus(reply, status ?? `${NAME}; hit; ttl=${Math.floor(freshFor(stored, now) / 1_000)}`)
@@ -213,10 +221,10 @@ export class RouteLookup {
     }
     // With a compressor the plain form is stored, and each client gets the coding it takes. Where answers were not fit
     // for storing a moment ago, compressing is left to it.
-    if (this.parts.compressor && encode) {
+    if (session.compressor && encode) {
       session.encodes = true
       delete headers['accept-encoding']
-      this.parts.compressor.takeOver(reply)
+      session.compressor.takeOver(reply)
     }
     return false
   }

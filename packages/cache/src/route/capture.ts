@@ -6,13 +6,13 @@ import { answerFrom } from './answer.ts'
 import type { RouteCacheParts, RouteLookup } from './cache.ts'
 import type { HeaderValue } from './directives.ts'
 import { freshenHeaders } from './freshen.ts'
+import { isAuthenticated } from './identity.ts'
 import { type Storable, judgeResponse } from './policy.ts'
 import { NAME, setHeaders, setStatus } from './reply.ts'
 import { coversError } from './request.ts'
 import { varyNames } from './selection.ts'
 import type { RouteSession } from './session.ts'
 import type { StoredResponse } from './stored.ts'
-import { urlTagOf } from './target.ts'
 import { tee } from './tee.ts'
 
 const FAILED = new Set([500, 502, 503, 504])
@@ -32,12 +32,13 @@ export class RouteCapture {
   /** The payload to send instead of the one given. */
   async run(request: FastifyRequest, reply: FastifyReply, session: RouteSession, payload: unknown): Promise<unknown> {
     const now = Date.now()
-    const stored = session.found?.stored
+    const stored = session.allowed
+    session.varies = variesBy(reply, session)
     if (session.validating && stored && reply.statusCode === 304) {
       discard(payload)
       return this.freshen(request, reply, session, stored, now)
     }
-    if (stored && session.load && FAILED.has(reply.statusCode) && coversError(stored, now)) {
+    if (stored && FAILED.has(reply.statusCode) && coversError(stored, now)) {
       discard(payload)
       this.end(session)
       return this.send(
@@ -49,10 +50,18 @@ export class RouteCapture {
       )
     }
     const headers = ownHeaders(reply, session)
+    // Who is asking may have become known in the handler.
+    const { authenticator } = this.parts
+    session.authenticated ||= isAuthenticated(request, authenticator, session.route.ignoreCookies)
     const judged =
       session.load || session.away
         ? judgeResponse(
-            { status: reply.statusCode, headers, authenticated: session.authenticated, own: session.own },
+            {
+              status: reply.statusCode,
+              headers: headersToJudge(reply, headers),
+              authenticated: session.authenticated,
+              own: session.own,
+            },
             session.route,
             now,
           )
@@ -74,11 +83,13 @@ export class RouteCapture {
       }
       setStatus(reply, session.load ? `${why}; stored` : why)
       response.bodies['identity'] = body
-      if (session.encodes) await this.encode(response)
+      if (session.encodes) await this.encode(session, response)
       this.save(request, reply, session, response)
       return this.send(reply, session, response, now, undefined)
     }
     if (isStream(payload)) return this.collect(request, reply, session, response, payload, why)
+    // A Response or a stream of the web is sent as it is.
+    this.pass(session)
     this.end(session)
     setStatus(reply, why)
     return payload
@@ -118,9 +129,12 @@ export class RouteCapture {
     setStatus(reply, session.load && !Number.isNaN(length) ? `${why}; stored` : why)
     return tee(payload, this.parts.maxSize, (whole) => {
       // Cut off in the middle: what came is not the response.
-      if (whole === undefined || (!Number.isNaN(length) && whole.length !== length)) return this.end(session)
+      if (whole === undefined || (!Number.isNaN(length) && whole.length !== length)) {
+        this.pass(session)
+        return this.end(session)
+      }
       response.bodies['identity'] = whole
-      const encoded = session.encodes ? this.encode(response) : Promise.resolve()
+      const encoded = session.encodes ? this.encode(session, response) : Promise.resolve()
       encoded.then(
         () => this.save(request, reply, session, response),
         (error: unknown) => {
@@ -144,7 +158,12 @@ export class RouteCapture {
     const { status, bodies } = stored
     const judged = judgeResponse(
       // Age and Date are those of the validation.
-      { status, headers: { ...headers, age: arrived['age'] }, authenticated: session.authenticated, own: session.own },
+      {
+        status,
+        headers: { ...headersToJudge(reply, headers), age: arrived['age'] },
+        authenticated: session.authenticated,
+        own: session.own,
+      },
       session.route,
       now,
     )
@@ -166,7 +185,7 @@ export class RouteCapture {
     now: number,
     status: string | undefined,
   ): Buffer | undefined {
-    const answer = answerFrom(response, session.client, this.parts.compressor, now)
+    const answer = answerFrom(response, reply.request.method, session.client, session.compressor, now)
     if (response.age < 1_000 && status === undefined) delete answer.headers['age']
     reply.removeHeader('content-length')
     if (answer.status !== reply.statusCode) {
@@ -183,7 +202,7 @@ export class RouteCapture {
     session.load = undefined
     session.land = undefined
     session.away = undefined
-    const names = varyNames(response.headers['vary'], route.vary).filter(
+    const names = varyNames(response.headers['vary'], [...route.vary, ...session.varies]).filter(
       (name) => !(session.encodes && name === 'accept-encoding' && response.headers['content-encoding'] === undefined),
     )
     away?.land({ response, names, headers: session.client })
@@ -191,7 +210,7 @@ export class RouteCapture {
     const store = async (): Promise<void> => {
       const given = typeof route.tags === 'function' ? route.tags(request, reply) : route.tags
       await this.parts.store.save(load, found, session.primary, names, session.client, response, [
-        urlTagOf(session.url),
+        ...session.tags,
         ...tagsOf('', given),
       ])
     }
@@ -204,8 +223,7 @@ export class RouteCapture {
   }
 
   /** Adds the encoded forms, once for all who will ask. */
-  private async encode(response: StoredResponse): Promise<void> {
-    const { compressor } = this.parts
+  private async encode({ compressor }: RouteSession, response: StoredResponse): Promise<void> {
     const type = response.headers['content-type']
     const body = response.bodies['identity']
     if (!compressor || !body || response.headers['content-encoding'] !== undefined) return
@@ -229,9 +247,29 @@ export class RouteCapture {
 /** The reply's headers without those that hooks had set before the handler, and that they set on every answer. */
 function ownHeaders(reply: FastifyReply, session: RouteSession): Record<string, HeaderValue> {
   const headers: Record<string, HeaderValue> = {}
-  for (const [name, value] of Object.entries(reply.getHeaders()))
-    if (session.before[name] !== value) headers[name] = value
+  for (const [name, value] of Object.entries(reply.getHeaders())) {
+    const before = session.before[name]
+    if (Array.isArray(value)) {
+      const more = value.filter((one) => before === undefined || ![before].flat().includes(one))
+      if (more.length > 0) headers[name] = more
+    } else if (before !== value) headers[name] = value
+  }
   return headers
+}
+
+/**
+ * What the response varies by, also where a hook says so. But for `Origin`, where a hook says that alone: what CORS makes of it
+ * are headers that it sets on every answer.
+ */
+function variesBy(reply: FastifyReply, { before }: RouteSession): string[] {
+  const value = reply.getHeader('vary') as HeaderValue
+  const names = varyNames(value)
+  return value === before['vary'] ? names.filter((name) => name !== 'origin') : names
+}
+
+/** What hooks say about caching counts as what the handler says does; but for their cookies, which are not stored. */
+function headersToJudge(reply: FastifyReply, own: Record<string, HeaderValue>): Record<string, HeaderValue> {
+  return { ...reply.getHeaders(), 'set-cookie': own['set-cookie'], ...own }
 }
 
 function toStored(

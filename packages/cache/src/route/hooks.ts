@@ -9,11 +9,11 @@ import { RouteCapture } from './capture.ts'
 import { invalidatedBy, isSafe } from './invalidate.ts'
 import { type ResolvedRoute, type RouteCacheOptions, resolveRoute } from './options.ts'
 import { NAME, setStatus } from './reply.ts'
-import type { RouteSession } from './session.ts'
+import type { RouteSession, RouteTarget } from './session.ts'
 import { RouteStore } from './store.ts'
 import { openSession, targetOf } from './target.ts'
 
-/** Marks a request that was made to refresh what is stale; the value is known to this process only. */
+/** Marks a request that was made to refresh what is stale; its values are known to this process only. */
 const REFRESH = 'x-fastify-scale-cache-refresh'
 
 /** Stands for the session of a request that was answered at once. */
@@ -25,7 +25,7 @@ type Done = (error?: Error) => void
 
 /**
  * Puts the look-up at the end of each cached route's preHandlers: after authentication, whether that stands in a hook of
- * the plugin or of the route.
+ * the plugin, of the route, or of a plugin that adds it to routes and is registered later.
  */
 export function addRouteCache(
   fastify: FastifyInstance,
@@ -37,7 +37,10 @@ export function addRouteCache(
   const kSession: typeof SESSION = Symbol('fastify-scale.cache.session') as typeof SESSION
   fastify.decorateRequest(kSession, null)
   const secret = randomBytes(16).toString('base64url')
-  const refreshing = new Set<string>()
+  let refreshes = 0
+  /** Requests of our own, by the header that they carry: what each refreshes, and whether that came over TLS. */
+  const refreshing = new Map<string, { target: RouteTarget; encrypted: boolean }>()
+  const keys = new Set<string>()
   const parts: RouteCacheParts = {
     engine,
     store: new RouteStore(engine, { value: space.valuePrefix, lease: space.leasePrefix }, options.version),
@@ -48,16 +51,26 @@ export function addRouteCache(
     random: Math.random,
     authenticator: undefined,
     compressor: undefined,
-    isRefresh: (request) => request.headers[REFRESH] === secret,
+    isRefresh: ({ headers }) => refreshing.has(headers[REFRESH] as string),
     refresh(request, session) {
       const key = session.found?.key.value ?? ''
-      if (refreshing.has(key)) return
-      refreshing.add(key)
-      const { host, ...headers } = request.headers
+      if (keys.has(key)) return
+      const id = `${secret}${++refreshes}`
+      keys.add(key)
+      refreshing.set(id, { target: session, encrypted: request.protocol === 'https' })
       fastify
-        .inject({ method: 'GET', url: request.url, headers: { ...headers, host: host ?? '', [REFRESH]: secret } })
+        .inject({
+          method: 'GET',
+          url: request.url,
+          headers: { ...headersOf(request), [REFRESH]: id },
+          // Who is trusted to say from where and by which scheme it came.
+          remoteAddress: request.raw.socket.remoteAddress,
+        })
         .catch((error: unknown) => request.log.warn({ err: error }, 'cache: a stale response could not be refreshed'))
-        .finally(() => refreshing.delete(key))
+        .finally(() => {
+          keys.delete(key)
+          refreshing.delete(id)
+        })
     },
   }
   const lookup = new RouteLookup(parts)
@@ -76,8 +89,8 @@ export function addRouteCache(
     const methods = (Array.isArray(route.method) ? route.method : [route.method]).map((method) => method.toUpperCase())
     if (config && methods.some((method) => method === 'GET' || method === 'HEAD')) {
       cachedRoutes++
-      const resolved = resolveRoute(config, route.url)
-      route.preHandler = append(route.preHandler, lookupHook(resolved))
+      const resolved = resolveRoute(config, route.url, (route.config as { compress?: unknown }).compress)
+      keepLast(route, lookupHook(resolved))
       route.onSend = append(route.onSend, captureHook)
     }
     if (config !== false && methods.some((method) => !isSafe(method)))
@@ -98,10 +111,15 @@ export function addRouteCache(
   function look(route: ResolvedRoute, request: SessionRequest, reply: FastifyReply, done: Done): void {
     let session: RouteSession
     try {
-      const target = targetOf(request, route)
+      const mark = request.headers[REFRESH]
+      const refresh = mark === undefined ? undefined : refreshing.get(mark as string)
+      // An injected request has no TLS of its own.
+      if (refresh) Object.assign(request.raw.socket, { encrypted: refresh.encrypted })
+      const target = refresh?.target ?? targetOf(request, route)
       request[kSession] = ANSWERED
       if (lookup.quick(request, reply, route, target)) return
-      request[kSession] = session = openSession(request, route, target)
+      const compressor = route.ownCompression ? undefined : parts.compressor
+      request[kSession] = session = openSession(request, route, target, compressor)
       if (lookup.fromMemory(request, reply, session)) return
     } catch (error) {
       return done(error as Error)
@@ -147,6 +165,36 @@ export function addRouteCache(
     }
     return payload
   }
+}
+
+/**
+ * Makes a hook the last of a route's preHandlers, whatever is added to them until the route is built. A HEAD route is made of
+ * a copy of its GET route, hooks and all: the copy's look-up gives way to its own.
+ */
+function keepLast(route: { preHandler?: unknown }, hook: preHandlerHookHandler): void {
+  let hooks: unknown[]
+  const set = (value: unknown): void => {
+    hooks = value === undefined ? [] : [value].flat().filter((one) => (one as { name?: string }).name !== hook.name)
+  }
+  set(route.preHandler)
+  Object.defineProperty(route, 'preHandler', {
+    enumerable: true,
+    configurable: true,
+    get() {
+      // Somebody may have added to the list itself.
+      const at = hooks.indexOf(hook)
+      if (at !== -1) hooks.splice(at, 1)
+      hooks.push(hook)
+      return hooks
+    },
+    set,
+  })
+}
+
+/** The request's headers as HTTP/1.1 has them. */
+function headersOf(request: FastifyRequest): Record<string, string | string[] | undefined> {
+  const fields = Object.entries(request.headers).filter(([name]) => !name.startsWith(':'))
+  return { ...Object.fromEntries(fields), host: request.host }
 }
 
 function append<T>(hooks: T | T[] | undefined, hook: unknown): T[] {

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { joinLines } from './directives.ts'
-import { urlOf, urlTagOf } from './target.ts'
+import { anyQueryTagOf, urlOf, urlTagOf } from './target.ts'
 
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PROPFIND', 'SEARCH', 'REPORT'])
 
@@ -25,5 +25,5 @@ export function invalidatedBy(request: FastifyRequest, reply: FastifyReply): str
     const url = new URL(value, base)
     if (url.host === new URL(base).host) urls.add(`${request.host}${url.pathname}${url.search}`)
   }
-  return [...urls].map(urlTagOf)
+  return [...new Set([...urls].flatMap((url) => [urlTagOf(url), anyQueryTagOf(url)]))]
 }

@@ -35,6 +35,8 @@ export interface ResolvedRoute {
   vary: readonly string[]
   key: RouteCacheOptions['key']
   ignoreCookies: boolean
+  /** `config.compress` of the route says how its answers are compressed, if at all: not here. */
+  ownCompression: boolean
 }
 
 const NAMES = ['ttl', 'staleWhileRevalidate', 'staleIfError', 'tags', 'vary', 'key', 'ignoreCookies'] as const
@@ -44,7 +46,7 @@ const NAMES = ['ttl', 'staleWhileRevalidate', 'staleIfError', 'tags', 'vary', 'k
  *
  * @throws SCALE_CACHE_OPTION
  */
-export function resolveRoute(options: RouteCacheOptions, url: string): ResolvedRoute {
+export function resolveRoute(options: RouteCacheOptions, url: string, compress: unknown): ResolvedRoute {
   const where = `config.cache of route ${url}`
   if (typeof options !== 'object' || options === null)
     throw new OptionError(`${where} must be an object or false, but is ${show(options)}`)
@@ -63,8 +65,10 @@ export function resolveRoute(options: RouteCacheOptions, url: string): ResolvedR
     staleWhileRevalidate: duration('staleWhileRevalidate') ?? 0,
     staleIfError: duration('staleIfError') ?? 0,
     tags: options.tags,
-    vary: vary.map((name) => name.toLowerCase()),
+    // In the order of `varyNames`.
+    vary: [...new Set(vary.map((name) => name.toLowerCase()))].sort(),
     key: options.key,
     ignoreCookies: options.ignoreCookies ?? false,
+    ownCompression: compress !== undefined,
   }
 }

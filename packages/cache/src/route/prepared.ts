@@ -46,7 +46,7 @@ function prepare(
   compressor: Compressor | undefined,
 ): Prepared {
   const client = acceptEncoding === undefined ? {} : { 'accept-encoding': acceptEncoding }
-  const { headers, body } = answerFrom(stored, client, compressor, stored.at)
+  const { headers, body } = answerFrom(stored, 'GET', client, compressor, stored.at)
   delete headers['age']
   const plain = body === stored.bodies['identity']
   return {

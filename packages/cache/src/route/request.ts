@@ -35,7 +35,8 @@ export function usable(stored: StoredResponse, directives: Directives, now: numb
   return 'no'
 }
 
-/** Whether a stored response may stand in for a failed answer (RFC 5861). */
+/** Whether a stored response may stand in for a failed answer (RFC 5861): only where it says so, be it fresh or stale. */
 export function coversError(stored: StoredResponse, now: number): boolean {
-  return !stored.neverStale && !stored.alwaysValidate && -freshFor(stored, now) < stored.staleIfError
+  const { neverStale, alwaysValidate, staleIfError } = stored
+  return !neverStale && !alwaysValidate && staleIfError > 0 && -freshFor(stored, now) < staleIfError
 }

@@ -1,16 +1,18 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import type { Compressor } from '@fastify-scale/kit'
 import type { Load } from '../engine.ts'
 import type { AwayFlight } from './away.ts'
 import type { Directives, HeaderValue } from './directives.ts'
 import type { ResolvedRoute } from './options.ts'
 import type { Found } from './store.ts'
+import type { StoredResponse } from './stored.ts'
 
 /** What a request asks for. */
 export interface RouteTarget {
-  /** Host and URL, or what the route's `key` says. */
+  /** Scheme, host and URL, or what the route's `key` says. */
   primary: string
-  /** Host and URL: an unsafe request to it invalidates what is stored. */
-  url: string
+  /** Tags of what an unsafe request makes invalid: its host and URL, and where the route has a `key`, every query of it. */
+  tags: readonly string[]
   /** What is stored is one user's own. */
   own: boolean
 }
@@ -27,7 +29,13 @@ export interface RouteSession extends RouteTarget {
   authenticated: boolean
   /** Headers that the reply had before the handler: hooks set them anew with each answer. */
   before: Record<string, HeaderValue>
+  /** Names in the `Vary` of what the handler answered, in lower case. */
+  varies: readonly string[]
   found: Found | undefined
+  /** What was found, where this request may have it. */
+  allowed: StoredResponse | undefined
+  /** Codings are chosen and made here, for each client; undefined where the route or the app leaves that to others. */
+  compressor: Compressor | undefined
   /** Held while the handler works; ended by the answer, or when the request is over. */
   load: Load | undefined
   /** Ends the flight that others of this process wait for. */

@@ -14,17 +14,19 @@ const VALIDATE_MS = 86_400_000
 export interface Found {
   /** The key that a load for this request takes its lease on. */
   key: EngineKey
+  /** The key that was looked at first: what varies stands there, where more varies than the route says. */
+  first: EngineKey
   /** Names that select, where they are known. */
   names: readonly string[]
   stored: StoredResponse | undefined
   /** Header of what stands under `key`. */
   seen: () => Buffer | undefined
-  /** Header of what stands under the URL, where that names what varies. */
+  /** Header of what stands under `first`, where that names what varies. */
   markerSeen: () => Buffer | undefined
   level: 'l1' | 'l2'
 }
 
-/** Stored responses in the engine: under the URL the response, or what responses differ by and then each variant. */
+/** Stored responses in the engine: under the first key the response, or what responses differ by and then each variant. */
 export class RouteStore {
   private readonly engine: Engine
   private readonly valueBase: string
@@ -55,16 +57,24 @@ export class RouteStore {
 
   /** Rejects with SCALE_CACHE_UNAVAILABLE where Redis is away. */
   async find(primary: string, headers: IncomingHttpHeaders, vary: readonly string[]): Promise<Found> {
-    const base = this.keyOf(primary)
-    const first = vary.length === 0 ? base : this.variantOf(primary, vary, headers)
+    const first = vary.length === 0 ? this.keyOf(primary) : this.variantOf(primary, vary, headers)
     const looked = await this.look(first)
     const content = looked.content
     if (content === undefined || !('vary' in content))
-      return { key: first, names: vary, stored: content, seen: looked.seen, markerSeen: nothing, level: looked.level }
+      return {
+        key: first,
+        first,
+        names: vary,
+        stored: content,
+        seen: looked.seen,
+        markerSeen: nothing,
+        level: looked.level,
+      }
     const key = this.variantOf(primary, content.vary, headers)
     const variant = await this.look(key)
     return {
       key,
+      first,
       names: content.vary,
       stored: variant.content && !('vary' in variant.content) ? variant.content : undefined,
       seen: variant.seen,
@@ -75,7 +85,7 @@ export class RouteStore {
 
   /**
    * Stores a response under the lease that its load holds. Where it names other selecting headers than were known, what
-   * varies is stored under the URL, and the response as a variant.
+   * varies is stored under the first key, and the response as a variant.
    */
   async save(
     load: Load,
@@ -109,16 +119,16 @@ export class RouteStore {
     // What varies is not what was thought: the lease is on another key than the response belongs under.
     const own = await this.engine.begin(key, tags, undefined)
     const saved = own.type === 'load' && (await own.load.commit(...fill(stored, ttl, own.load)))
-    const base = this.keyOf(primary)
+    const { first } = found
     if (names.length === 0) {
       load.abandon()
       return saved
     }
     const marker: VaryMarker = { vary: names }
-    if (found.key.value === base.value) await load.commit(...fill(marker, MARKER_MS, load))
+    if (found.key.value === first.value) await load.commit(...fill(marker, MARKER_MS, load))
     else {
       load.abandon()
-      const over = await this.engine.begin(base, tags, found.markerSeen())
+      const over = await this.engine.begin(first, tags, found.markerSeen())
       if (over.type === 'load') await over.load.commit(...fill(marker, MARKER_MS, over.load))
     }
     return saved
