@@ -1,4 +1,4 @@
-import { open, readFile, rename, rm, stat } from 'node:fs/promises'
+import { type FileHandle, open, readFile, realpath, rename, rm, stat } from 'node:fs/promises'
 import { CliError } from '@fastify-scale/kit'
 import { loadKeySet } from './key-set.ts'
 import type { Jwks } from './keys.ts'
@@ -42,12 +42,13 @@ export async function createKeyFile(path: string, jwks: Jwks): Promise<void> {
 }
 
 /**
- * Replaces a file in one step: a process that reads it at that moment sees the old or the new one, whole. The file that is
- * being written keeps a second rotation out.
+ * Replaces a file in one step: a process that reads it at that moment sees the old or the new one, whole, and may read it
+ * as before: owner, group and mode stay. The file that is being written keeps a second rotation out.
  */
-export async function replaceKeyFile(path: string, change: (jwks: Jwks) => Promise<Jwks>): Promise<void> {
+export async function replaceKeyFile(given: string, change: (jwks: Jwks) => Promise<Jwks>): Promise<void> {
+  // Renaming over a link would leave the keys behind it as they are. What is not there is told below.
+  const path = await realpath(given).catch(() => given)
   const temporary = `${path}.new`
-  const { mode } = await stat(path).catch(() => ({ mode: 0o600 }))
   const lock = await open(temporary, 'wx', 0o600).catch((error: NodeJS.ErrnoException) => {
     throw error.code === 'EEXIST'
       ? new CliError(`${temporary} is there: another rotation is under way, or was interrupted; if none is, remove it`)
@@ -56,6 +57,8 @@ export async function replaceKeyFile(path: string, change: (jwks: Jwks) => Promi
   try {
     try {
       await lock.writeFile(toText(await change(await readKeyFile(path))))
+      const { uid, gid, mode } = await stat(path)
+      await keepOwner(lock, path, uid, gid)
       await lock.chmod(mode & 0o777)
       await lock.sync()
     } finally {
@@ -66,6 +69,17 @@ export async function replaceKeyFile(path: string, change: (jwks: Jwks) => Promi
     await rm(temporary, { force: true })
     throw error
   }
+}
+
+/** A file that its readers can no longer read would end the next process that starts. */
+async function keepOwner(file: FileHandle, path: string, uid: number, gid: number): Promise<void> {
+  const own = await file.stat()
+  if (own.uid === uid && own.gid === gid) return
+  await file.chown(uid, gid).catch((error: NodeJS.ErrnoException) => {
+    throw new CliError(
+      `owner and group of ${path} (${uid}:${gid}) can't be kept (${error.code}), so nothing was changed: run this as that user or as root`,
+    )
+  })
 }
 
 function toText(jwks: Jwks): string {

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, chown, lstat, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { waitFor } from '@fastify-scale/dev-services'
@@ -84,6 +84,43 @@ describe('fastify-scale-auth keys', () => {
     expect(keys).toHaveLength(1)
     expect(keys[0]?.kid).not.toBe(first?.kid)
   })
+
+  it('replace and rotate: of a link they change the file behind it', async () => {
+    const link = join(dir, 'link', 'keys.json')
+    await mkdir(join(dir, 'link'))
+    await symlink('../keys.json', link)
+    await command('keys', 'new', file, '--alg', 'ES256')
+    const [leaked] = (await keysIn()).keys
+    expect((await command('keys', 'replace', link)).code).toBe(0)
+    expect((await lstat(link)).isSymbolicLink()).toBe(true)
+    expect((await keysIn()).keys.map(({ kid }) => kid)).not.toContain(leaked?.kid)
+    expect((await command('keys', 'rotate', link)).code).toBe(0)
+    expect((await keysIn()).keys).toHaveLength(2)
+  })
+
+  it.runIf(process.getuid?.() === 0)(
+    'rotate: keeps owner, group and mode, and where it must not it changes nothing',
+    async () => {
+      await command('keys', 'new', file, '--alg', 'ES256')
+      await chown(file, 65_534, 65_533)
+      await chmod(file, 0o640)
+      expect((await command('keys', 'rotate', file, '--active-in', '0s')).code).toBe(0)
+      const { uid, gid, mode } = await stat(file)
+      expect([uid, gid, mode & 0o777]).toEqual([65_534, 65_533, 0o640])
+      const before = await keysIn()
+      await chown(file, 0, 0)
+      await chmod(file, 0o644)
+      await chmod(dir, 0o777)
+      process.seteuid?.(65_534)
+      const refused = await command('keys', 'rotate', file).finally(() => process.seteuid?.(0))
+      expect(refused).toMatchObject({
+        code: 1,
+        err: expect.stringMatching(/owner and group of .* can't be kept \(EPERM\)/),
+      })
+      expect(await keysIn()).toEqual(before)
+      await expect(stat(`${file}.new`)).rejects.toMatchObject({ code: 'ENOENT' })
+    },
+  )
 
   it('one rotation at a time: of ten at once one is done', async () => {
     await command('keys', 'new', file)
