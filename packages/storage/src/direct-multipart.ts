@@ -8,10 +8,10 @@ import {
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
-import type { DirectPlan } from './direct-upload.ts'
-import { NotFoundError } from './errors.ts'
-import { makeKey, parsePending } from './keys.ts'
-import { tooLarge } from './meter.ts'
+import { type CompletePlan, type DirectPlan, limitOf } from './direct-upload.ts'
+import { IncompleteError, NotFoundError } from './errors.ts'
+import { type SizeBound, makeKey, parsePending } from './keys.ts'
+import { showBytes, tooLarge } from './meter.ts'
 import { S3Error, toS3Error } from './s3-call.ts'
 import type { UploadDeps } from './upload.ts'
 
@@ -39,7 +39,7 @@ export interface DirectMultipart {
 
 const MIN_PART = 5 * 1_024 ** 2
 /** More URLs than that make the answer larger than it is worth; parts grow instead. S3 allows 10,000. */
-const MAX_SIGNED_PARTS = 1_000
+export const MAX_SIGNED_PARTS = 1_000
 
 /**
  * Begins a multipart upload and signs a PUT for each part. Each URL is bound to the length of its part, which S3 holds the client
@@ -56,7 +56,7 @@ export async function signDirectMultipart(
     prefix: plan.prefix,
     ext: '',
     private: plan.visibility === 'private',
-    pending: true,
+    pending: { bytes: size, exact: true },
     now: deps.now(),
     random: deps.random(),
   })
@@ -94,11 +94,12 @@ export async function signDirectMultipart(
  * Puts the parts together under the pending key. The client need not report ETags: S3 is asked what it has. An upload that is not
  * there may have been put together by a completion that failed later: whether its object is there, the next step sees.
  *
- * @throws SCALE_STORAGE_TOO_LARGE where the parts are more than `maxBytes`, after which the upload is gone;
- * SCALE_STORAGE_NOT_FOUND where nothing was sent
+ * @throws SCALE_STORAGE_TOO_LARGE where the parts are more than may be, after which the upload is gone;
+ * SCALE_STORAGE_INCOMPLETE where some are missing, after which they can be sent; SCALE_STORAGE_NOT_FOUND where nothing was sent
  */
-export async function joinParts(deps: UploadDeps, key: string, uploadId: string, maxBytes: number): Promise<void> {
-  if (!parsePending(key)) throw new NotFoundError('there is no such pending upload')
+export async function joinParts(deps: UploadDeps, key: string, uploadId: string, plan: CompletePlan): Promise<void> {
+  const pending = parsePending(key)
+  if (!pending) throw new NotFoundError('there is no such pending upload')
   const target = { Bucket: deps.bucket, Key: key, UploadId: uploadId }
   const parts: Part[] = []
   let marker: string | undefined
@@ -111,10 +112,13 @@ export async function joinParts(deps: UploadDeps, key: string, uploadId: string,
     marker = page.IsTruncated ? page.NextPartNumberMarker : undefined
   } while (marker !== undefined)
   if (parts.length === 0) throw new NotFoundError('nothing was sent for this upload')
-  if (parts.reduce((sum, part) => sum + (part.Size ?? 0), 0) > maxBytes) {
+  const limit = limitOf(plan, pending.bound)
+  const size = parts.reduce((sum, part) => sum + (part.Size ?? 0), 0)
+  if (size > limit) {
     await deps.cleanup.discard({ key, uploadId, uncertain: false })
-    throw tooLarge(maxBytes)
+    throw tooLarge(limit)
   }
+  checkWhole(parts, size, pending.bound)
   await deps
     .call((o) =>
       deps.s3.send(
@@ -126,6 +130,16 @@ export async function joinParts(deps: UploadDeps, key: string, uploadId: string,
       ),
     )
     .catch(joinedBefore)
+}
+
+/** S3 puts together whatever parts it is given, also a file with a hole in it. */
+function checkWhole(parts: Part[], size: number, bound: SizeBound | undefined): void {
+  const gap = parts.findIndex(({ PartNumber }, index) => PartNumber !== index + 1)
+  if (gap < 0 && (bound === undefined || size === bound.bytes)) return
+  const whole = bound === undefined ? '' : ` of ${showBytes(bound.bytes)}`
+  throw new IncompleteError(
+    `${showBytes(size)}${whole} were sent, and part ${(gap < 0 ? parts.length : gap) + 1} is missing: send what is missing, and complete it again`,
+  )
 }
 
 /** Gives up a large direct upload; one that is not there is no error. */

@@ -1,4 +1,5 @@
 import { type Duration, type Size, checkKnown, parseDuration, parseSize } from '@fastify-scale/kit'
+import { MAX_SIGNED_PARTS } from './direct-multipart.ts'
 import type { CompletePlan, CompletedFile, DirectPlan } from './direct-upload.ts'
 import { StorageOptionError } from './errors.ts'
 import { type ResolvedDefaults, resolveDefaults } from './upload-options.ts'
@@ -21,7 +22,7 @@ export interface DirectUploadOptions {
 }
 
 export interface DirectMultipartOptions extends DirectUploadOptions {
-  /** Size of the whole file, in bytes. */
+  /** Size of the whole file, in bytes; completion refuses another. */
   size: number
 }
 
@@ -30,8 +31,9 @@ export interface CompleteDirectUploadOptions {
   persist?: (file: CompletedFile) => unknown
   /** Of a large upload, from `createDirectMultipart()`. */
   uploadId?: string
-  /** As for `upload()`; what is larger or of another type is removed. */
+  /** What is larger is removed. Default, and at most: what was signed. */
   maxBytes?: Size
+  /** As for `upload()`; what is of another type is removed. */
   allowedTypes?: readonly string[]
   /** Read the object once to give its SHA-256 even where none was declared. Default false. */
   hash?: boolean
@@ -58,7 +60,10 @@ export function resolveDirectMultipart(
   base: ResolvedDefaults,
 ): DirectPlan & { size: number } {
   checkKnown(options, [...DIRECT_KEYS, 'size'], 'createDirectMultipart()', fail)
-  return { ...directPlan(options, base), size: parseSize(options.size, { name: 'size', min: 0, fail }) }
+  const size = parseSize(options.size, { name: 'size', min: 0, fail })
+  if (size > MAX_SIGNED_PARTS * MAX_PUT_BYTES)
+    throw fail(`option 'size' of createDirectMultipart() is more than S3 takes in ${MAX_SIGNED_PARTS} parts of 5 GB`)
+  return { ...directPlan(options, base), size }
 }
 
 /** @throws SCALE_STORAGE_OPTION */
@@ -74,7 +79,13 @@ export function resolveComplete(
   const { uploadId, hash = false } = options
   if (uploadId !== undefined && (typeof uploadId !== 'string' || uploadId === ''))
     throw fail("option 'uploadId' must be the one that createDirectMultipart() gave")
-  return { maxBytes, allowedTypes, uploadId, hash }
+  return {
+    maxBytes: options.maxBytes === undefined ? undefined : maxBytes,
+    defaultMaxBytes: base.maxBytes,
+    allowedTypes,
+    uploadId,
+    hash,
+  }
 }
 
 function directPlan(options: DirectUploadOptions, base: ResolvedDefaults): DirectPlan {

@@ -3,8 +3,8 @@ import { createPresignedPost } from '@aws-sdk/s3-presigned-post'
 import { copyObject } from './copy.ts'
 import { ChecksumError, NotFoundError } from './errors.ts'
 import { type Examined, examine as examineObject, hashObject } from './examine.ts'
-import { makeKey, parsePending } from './keys.ts'
-import { tooLarge } from './meter.ts'
+import { type SizeBound, makeKey, parsePending } from './keys.ts'
+import { showBytes, tooLarge } from './meter.ts'
 import { S3Error, toS3Error } from './s3-call.ts'
 import { isAllowed } from './sniff.ts'
 import { type StoredFile, type UploadDeps, type Visibility, objectParams, typeNotAllowed } from './upload.ts'
@@ -42,7 +42,7 @@ export async function signDirectUpload(deps: UploadDeps, presign: S3Client, plan
     prefix: plan.prefix,
     ext: '',
     private: plan.visibility === 'private',
-    pending: true,
+    pending: { bytes: plan.maxBytes, exact: false },
     now: deps.now(),
     random: deps.random(),
   })
@@ -71,11 +71,19 @@ export type CompletedFile = Omit<StoredFile, 'sha256'> & { sha256?: string }
 
 /** What `completeDirectUpload` was asked for, checked. */
 export interface CompletePlan {
-  /** Bytes. */
-  maxBytes: number
+  /** Bytes. Default: what was signed. */
+  maxBytes?: number
+  /** Bytes, where nothing is known of what was signed. */
+  defaultMaxBytes: number
   allowedTypes?: readonly string[]
   /** Read the object once through this process to hash it, even where no hash was declared. */
   hash: boolean
+}
+
+/** The largest size that a completion lets through, in bytes. */
+export function limitOf({ maxBytes, defaultMaxBytes }: CompletePlan, bound: SizeBound | undefined): number {
+  if (bound === undefined) return maxBytes ?? defaultMaxBytes
+  return Math.min(maxBytes ?? bound.bytes, bound.bytes)
 }
 
 /**
@@ -98,7 +106,7 @@ export async function completePending(
   if (!target) throw new NotFoundError('there is no such pending upload')
 
   const pending = await examine(deps, pendingKey)
-  const refusal = refuse(pending, plan)
+  const refusal = refuse(pending, plan, target.bound)
   if (refusal) {
     await cleanup.discard({ key: pendingKey, uncertain: false })
     throw refusal
@@ -142,8 +150,12 @@ export async function completePending(
 
 const examine = (deps: UploadDeps, key: string): Promise<Examined> => examineObject(deps, key).catch(rethrow)
 
-function refuse({ size, type }: Examined, { maxBytes, allowedTypes }: CompletePlan): Error | undefined {
-  if (size > maxBytes) return tooLarge(maxBytes)
+function refuse({ size, type }: Examined, plan: CompletePlan, bound: SizeBound | undefined): Error | undefined {
+  const { allowedTypes } = plan
+  const limit = limitOf(plan, bound)
+  if (size > limit) return tooLarge(limit)
+  if (bound?.exact && size !== bound.bytes)
+    return new ChecksumError(`the file has ${showBytes(size)} and not the ${showBytes(bound.bytes)} that were declared`)
   if (allowedTypes === undefined || isAllowed(type.contentType, allowedTypes)) return undefined
   return typeNotAllowed(type.contentType, allowedTypes)
 }

@@ -54,6 +54,9 @@ export const NotFoundError: ScaleErrorConstructor = createScaleError('SCALE_STOR
 /** The content is not what its declared SHA-256 says, or changed while it was being looked at. */
 export const ChecksumError: ScaleErrorConstructor = createScaleError('SCALE_STORAGE_CHECKSUM', '%s', 422)
 
+/** Not all parts of a large direct upload were sent. The others can still be, and then it can be completed. */
+export const IncompleteError: ScaleErrorConstructor = createScaleError('SCALE_STORAGE_INCOMPLETE', '%s', 409)
+
 /** A name that is not in the asset manifest, or a manifest that is not there yet. */
 export const UnknownAssetError: ScaleErrorConstructor = createScaleError('SCALE_STORAGE_UNKNOWN_ASSET')
 

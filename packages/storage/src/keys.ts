@@ -22,17 +22,28 @@ export function uuidv7(now: number, random: Uint8Array): string {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
 }
 
-/** The key of a new object: `[pending/][private/]prefix/uuidv7.ext`. Nothing of it comes from the client. */
+/** How large what lies under a pending key may be. */
+export interface SizeBound {
+  bytes: number
+  /** Exactly so many, and not at most. */
+  exact: boolean
+}
+
+/**
+ * The key of a new object: `[pending/][private/]prefix/uuidv7.ext`. Nothing of it comes from the client. A pending key has its
+ * bound in place of `ext`: S3 lets nobody change the key of a form or an upload, and says it before the parts are put together.
+ */
 export function makeKey(parts: {
   prefix: string
   /** Without the dot; empty for none. */
   ext: string
   private?: boolean
-  pending?: boolean
+  pending?: SizeBound
   now: number
   random: Uint8Array
 }): string {
-  const name = `${uuidv7(parts.now, parts.random)}${parts.ext && `.${parts.ext}`}`
+  const ext = parts.pending ? showBound(parts.pending) : parts.ext
+  const name = `${uuidv7(parts.now, parts.random)}${ext && `.${ext}`}`
   return `${parts.pending ? PENDING : ''}${parts.private ? PRIVATE : ''}${parts.prefix && `${parts.prefix}/`}${name}`
 }
 
@@ -46,13 +57,33 @@ export function isPrefix(prefix: string): boolean {
   return prefix === '' || (prefix.length <= 512 && PREFIX.test(prefix) && !reserved(prefix))
 }
 
-/** What a pending key says about the object that it becomes. */
-export function parsePending(key: string): { prefix: string; private: boolean } | undefined {
+/** What a pending key says about the object that it becomes; without `bound` it is of an older release. */
+export interface PendingKey {
+  prefix: string
+  private: boolean
+  bound?: SizeBound
+}
+
+export function parsePending(key: string): PendingKey | undefined {
   if (!key.startsWith(PENDING) || !isOwnKey(key)) return undefined
   const rest = key.slice(PENDING.length)
   const isPrivate = rest.startsWith(PRIVATE)
   const path = isPrivate ? rest.slice(PRIVATE.length) : rest
-  return { prefix: path.slice(0, Math.max(0, path.lastIndexOf('/'))), private: isPrivate }
+  return {
+    prefix: path.slice(0, Math.max(0, path.lastIndexOf('/'))),
+    private: isPrivate,
+    bound: parseBound(path.slice(path.lastIndexOf('/') + 1).split('.')[1]),
+  }
+}
+
+// Releases before it take the bound for an extension: at most ten letters and digits. No extension begins with 0 or 1.
+function showBound({ bytes, exact }: SizeBound): string {
+  return `${exact ? 1 : 0}${bytes.toString(36)}`
+}
+
+function parseBound(ext = ''): SizeBound | undefined {
+  if (!/^[01]./.test(ext)) return undefined
+  return { bytes: Number.parseInt(ext.slice(1), 36), exact: ext.startsWith('1') }
 }
 
 function reserved(prefix: string): boolean {

@@ -73,7 +73,7 @@ export interface ScaleStorage {
    * Takes a direct upload, or one made by `upload(…, { pending: true })`, out of `pending/`: checks its size and content,
    * copies it to its final key and lets `persist` save the URL. Pass only keys that this user was given.
    *
-   * @throws 404 `SCALE_STORAGE_NOT_FOUND`; 413 `_TOO_LARGE`, 415 `_TYPE_NOT_ALLOWED`, 422 `_CHECKSUM`, after which the pending object
+   * @throws 404 `SCALE_STORAGE_NOT_FOUND`; 409 `_INCOMPLETE` where parts are missing, which can still be sent; 413 `_TOO_LARGE`, 415 `_TYPE_NOT_ALLOWED`, 422 `_CHECKSUM`, after which the pending object
    * is gone; 503 `_UNAVAILABLE` and what `persist` throws, after which it can be completed again
    */
   completeDirectUpload(key: string, options?: CompleteDirectUploadOptions): Promise<CompletedFile>
@@ -160,7 +160,7 @@ async function scaleStorage(fastify: FastifyInstance, options: ScaleStorageOptio
     async completeDirectUpload(key, options = {}) {
       const { uploadId, ...plan } = resolveComplete(options, resolved.defaults)
       return engine.forCaller('completing a direct upload', async () => {
-        if (uploadId !== undefined) await joinParts(deps, key, uploadId, plan.maxBytes)
+        if (uploadId !== undefined) await joinParts(deps, key, uploadId, plan)
         return completePending(deps, key, plan, (file) => options.persist?.(file))
       })
     },

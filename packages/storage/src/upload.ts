@@ -127,7 +127,7 @@ async function storeFile(
       prefix: plan.prefix,
       ext: type.ext,
       private: plan.visibility === 'private',
-      pending: plan.pending,
+      pending: plan.pending ? { bytes: maxBytes, exact: false } : undefined,
       now: deps.now(),
       random: deps.random(),
     })

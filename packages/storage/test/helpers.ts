@@ -11,7 +11,7 @@ import {
 import { type S3Server, startS3 } from '@fastify-scale/dev-services'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest'
-import scaleStorage, { type ScaleStorageOptions } from '../src/index.ts'
+import scaleStorage, { type DirectUpload, type ScaleStorageOptions } from '../src/index.ts'
 
 export const CDN = 'https://cdn.example.test/files'
 
@@ -156,6 +156,18 @@ export const filePart = (data: Buffer, name = 'file', filename = 'x.png', type =
   type,
   data,
 })
+
+/** What a browser does with a direct upload. */
+export async function postDirect(
+  upload: DirectUpload,
+  data: Buffer<ArrayBuffer>,
+  changes: Record<string, string> = {},
+): Promise<Response> {
+  const body = new FormData()
+  for (const [name, value] of Object.entries({ ...upload.fields, ...changes })) body.append(name, value)
+  body.append('file', new Blob([data]), 'whatever.exe')
+  return fetch(upload.url, { method: 'POST', body })
+}
 
 export interface Answer {
   status: number

@@ -27,7 +27,13 @@ describe('keys', () => {
     for (const key of [
       makeKey({ prefix: '', ext: '', ...common }),
       makeKey({ prefix: 'a/b-c/d.e', ext: 'png', private: true, ...common }),
-      makeKey({ prefix: 'a', ext: 'mp4', private: true, pending: true, ...common }),
+      makeKey({
+        prefix: 'a',
+        ext: 'mp4',
+        private: true,
+        pending: { bytes: 5 * 1_024 ** 3 * 10_000, exact: true },
+        ...common,
+      }),
     ])
       expect(isOwnKey(key)).toBe(true)
     for (const key of [
@@ -48,7 +54,19 @@ describe('keys', () => {
       expect(isOwnKey(key), key).toBe(false)
     expect(parsePending(`pending/private/a/b/${ID}`)).toEqual({ prefix: 'a/b', private: true })
     expect(parsePending(`pending/${ID}`)).toEqual({ prefix: '', private: false })
+    expect(parsePending(`pending/${ID}.png`)).toEqual({ prefix: '', private: false })
     expect(parsePending(`a/${ID}`)).toBeUndefined()
+    for (const bound of [
+      { bytes: 0, exact: true },
+      { bytes: 25 * 1_024 ** 2, exact: false },
+      // 10,000 parts of 5 GB.
+      { bytes: 5 * 1_024 ** 3 * 10_000, exact: false },
+    ])
+      expect(parsePending(makeKey({ prefix: 'a/b.c', ext: '', pending: bound, ...common }))).toEqual({
+        prefix: 'a/b.c',
+        private: false,
+        bound,
+      })
   })
 })
 
