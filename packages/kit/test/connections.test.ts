@@ -1,5 +1,5 @@
 import { type RedisServer, startRedis, waitFor } from '@fastify-scale/dev-services'
-import { Redis } from 'ioredis'
+import { Cluster, Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { type Connections, openConnections } from '../src/index.ts'
 
@@ -69,9 +69,27 @@ test.each(['localhost:6379', 'http://x', 42, [], null, true])('refuses %s as red
   })
 })
 
-test('a password in a wrong URL is not repeated', async () => {
-  await expect(connect('http://me:secret@host')).rejects.toThrow(/^(?!.*secret).*$/)
+test.each([
+  'http://me:secret@host',
+  'redis://:secret/of/mine@host:6379',
+  'redis://app:secret/of@mine@host:6379',
+  'redis://host:port/?password=secret',
+  'rediss://app:secret#mine@host:port',
+  'app:secret@host:6379',
+  'redis:app:secret@host',
+  ['redis://app:secret@host'],
+])('a password in a wrong URL is not repeated: %s', async (url) => {
+  const attempt = connect(url as string)
+  await expect(attempt).rejects.toMatchObject({ code: 'SCALE_KIT_OPTION' })
+  await expect(attempt).rejects.toThrow(/^(?!.*(secret|mine))/s)
 })
+
+test.each(['redis://:secret/of/mine@host:6379', 'app:secret@host:6379'])(
+  'with a password it says what to percent-encode: %s',
+  async (url) => {
+    await expect(connect(url)).rejects.toThrow(/percent-encode/)
+  },
+)
 
 test("the user's own behaviour options do not reach our connections, the key prefix is handed over", async () => {
   const own = client({
@@ -98,6 +116,14 @@ test("the user's own behaviour options do not reach our connections, the key pre
   expect(follower.options.commandTimeout).toBeUndefined()
   const patient = connections.patient() as Redis
   expect(patient.options).toMatchObject({ maxRetriesPerRequest: null, enableOfflineQueue: true })
+})
+
+test("on a Cluster nothing of ours reads from a replica, whatever the user's own client does", async () => {
+  const own = new Cluster([{ host: '127.0.0.1', port: 1 }], { scaleReads: 'slave', lazyConnect: true })
+  const connections = await connect(own)
+  const made = [await connections.command({ timeout: 100 }), connections.follower(), connections.patient()] as Cluster[]
+  for (const { options } of made) expect(options.scaleReads).toBe('master')
+  expect(own.options.scaleReads).toBe('slave')
 })
 
 test('closes what it made and never what it was given', async () => {

@@ -60,6 +60,8 @@ export async function openConnections(options: ConnectionsOptions): Promise<Conn
     const client = isCluster(source)
       ? source.duplicate([], {
           keyPrefix: '',
+          // A replica may be behind for as long as its link is down: what was acknowledged must be read.
+          scaleReads: 'master',
           lazyConnect: true,
           enableAutoPipelining: false,
           scripts: undefined,

@@ -49,14 +49,14 @@ export async function findRedis(
   if (typeof option === 'string') {
     if (!/^(rediss?|unix):\/\/|^\//.test(option) || (!option.startsWith('/') && !URL.canParse(option)))
       throw fail(
-        `option 'redis' of ${packageName} must be a URL like 'redis://host:6379', but is ${show(hidePassword(option))}`,
+        `option 'redis' of ${packageName} must be a URL like 'redis://host:6379', but is ${show(hidePassword(option))}${option.includes('@') ? '; percent-encode / @ : ? # in its password' : ''}`,
       )
     return new (await loadRedis()).Redis(option, { lazyConnect: true })
   }
   if (typeof option === 'object' && option !== null && !Array.isArray(option))
     return new (await loadRedis()).Redis({ ...option, lazyConnect: true })
   throw fail(
-    `option 'redis' of ${packageName} must be an ioredis client, a URL or ioredis options, but is ${show(option)}`,
+    `option 'redis' of ${packageName} must be an ioredis client, a URL or ioredis options, but is ${Array.isArray(option) ? 'a list' : show(option)}`,
   )
 }
 
@@ -66,7 +66,8 @@ async function loadRedis(): Promise<Pick<typeof import('ioredis'), 'Redis'>> {
   return { Redis }
 }
 
-/** A URL without its password, for messages and logs. */
+/** A URL, or what was meant to be one, without user and password, for messages and logs. */
 export function hidePassword(url: string): string {
-  return url.replace(/(:\/\/[^:@/]*):[^@/]*@/, '$1:***@')
+  // Up to the last '@': a password that is not encoded may hold any character, and that is why the URL is wrong.
+  return url.replace(/^([a-z]+:\/\/)?.*@/is, '$1***@').replace(/(password=)[^&#]*/gi, '$1***')
 }
