@@ -171,6 +171,7 @@ const plugin: FastifyPluginAsync<RealtimeOptions> = async (fastify, userOptions)
     },
     accept: (request, socket, head) => engine.handleUpgrade(request, socket, head),
     turns,
+    log: fastify.log,
   })
 
   // Long polling is not served, and its clients can read an HTTP answer: `err.context.responseText`.

@@ -23,6 +23,7 @@ export interface TransportOptions {
   accept: (request: IncomingMessage, socket: Duplex, head: Buffer) => void
   /** Spreads handshakes that come together. */
   turns: Turns
+  log: { error(details: object, message: string): void }
 }
 
 export interface Transport {
@@ -47,13 +48,28 @@ export interface AdmittedRequest extends IncomingMessage {
  * `Upgrade: h2c` with everything. Where nobody else listens those are answered as the HTTP/1.1 requests that they are
  * (RFC 9110, 7.8: a server may ignore Upgrade).
  */
-export function takeUpgrades({ server, path, originOf, admit, accept, turns }: TransportOptions): Transport {
+export function takeUpgrades({ server, path, originOf, admit, accept, turns, log }: TransportOptions): Transport {
   const sockets = new Set<Duplex>()
 
   function onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     // Without a listener a reset connection would end the process.
     socket.on('error', () => socket.destroy())
-    turns.run(() => handshake(request, socket, head))
+    turns.run(() => {
+      // Its client may have gone while it waited.
+      if (!socket.destroyed) attempt(request, socket, head)
+    })
+  }
+
+  /** What is called is in part the app's, as a function for `trustProxy`: where it throws, one client is refused. */
+  function attempt(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    try {
+      handshake(request, socket, head)
+    } catch (error) {
+      log.error({ err: error }, 'a websocket handshake failed')
+      // Once taken over, an answer could land in the middle of another.
+      if (sockets.has(socket)) socket.destroy()
+      else refuse(socket, { status: 500, code: 'HANDSHAKE_FAILED', message: 'The handshake failed' })
+    }
   }
 
   function handshake(request: IncomingMessage, socket: Duplex, head: Buffer): void {

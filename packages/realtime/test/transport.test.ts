@@ -1,8 +1,10 @@
-import { request } from 'node:http'
-import { connect as connectTcp } from 'node:net'
+import { createServer, request } from 'node:http'
+import { type AddressInfo, connect as connectTcp } from 'node:net'
+import { waitFor } from '@fastify-scale/dev-services'
 import { io as plainClient } from 'socket.io-client'
 import { WebSocketServer } from 'ws'
 import { describe, expect, it } from 'vitest'
+import { takeUpgrades } from '../src/transport.ts'
 import { connect, onEnd, startApp } from './support.ts'
 
 const none = { adapter: 'none' as const }
@@ -93,6 +95,64 @@ describe('transport', () => {
         ),
     })
     expect(await exchange(port, upgrade('/else'), 'other')).toContain('101 Switching Protocols')
+    await connect(url)
+  })
+
+  it('drops a handshake whose client has gone while it waited for its turn', async () => {
+    const server = createServer()
+    const tasks: (() => void)[] = []
+    const origins: string[] = []
+    const transport = takeUpgrades({
+      server,
+      path: '/socket.io',
+      originOf: ({ socket }) => {
+        origins.push(String(socket.remoteAddress))
+        return { address: '', host: '' }
+      },
+      admit: () => undefined,
+      accept: () => undefined,
+      turns: { run: (task: () => void) => tasks.push(task) } as never,
+      log: { error: () => undefined },
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    onEnd(() => {
+      for (const socket of transport.sockets) socket.destroy()
+      server.close()
+    })
+    const clients = [1, 2].map(() => {
+      const client = connectTcp((server.address() as AddressInfo).port, '127.0.0.1')
+      client.write(upgrade('/socket.io/?EIO=4&transport=websocket'))
+      onEnd(() => client.destroy())
+      return client
+    })
+    await waitFor(() => tasks.length === 2)
+    clients[0]?.resetAndDestroy()
+    await waitFor(
+      async () => (await new Promise((resolve) => server.getConnections((_error, have) => resolve(have)))) === 1,
+    )
+    for (const task of tasks) task()
+    expect(origins).toEqual(['127.0.0.1'])
+    expect(transport.sockets.size).toBe(1)
+  })
+
+  it('answers 500 where an option of the app throws, logs it, and goes on', async () => {
+    const lines: string[] = []
+    let broken = true
+    const { url, port } = await startApp(none, {
+      server: {
+        logger: { level: 'error', stream: { write: (line: string) => void lines.push(line) } },
+        trustProxy: () => {
+          if (broken) throw new Error('list of proxies is not there')
+          return false
+        },
+      },
+    })
+    const headers = 'X-Forwarded-For: 203.0.113.9\r\n'
+    const answer = await exchange(port, upgrade('/socket.io/?EIO=4&transport=websocket', headers))
+    expect(answer).toMatch(/^HTTP\/1.1 500 /)
+    expect(answer).not.toContain('proxies')
+    expect(lines.join('')).toContain('list of proxies is not there')
+    broken = false
     await connect(url)
   })
 })
