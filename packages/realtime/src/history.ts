@@ -96,10 +96,11 @@ export class HistoryRooms {
       await withDeadline(followed.ready, JOIN_MS, `reading room '${name}'`)
       // It has found a hole: begins anew from its position.
       if (position && socket.rooms.has(name)) await socket.leave(name)
-      const complete = position === undefined || (await this.#replay(socket, followed, position))
+      const complete = position === undefined || (await this.#resume(socket, followed, position))
       if (!socket.connected) throw new UnavailableError('the socket is gone')
-      // In the same turn as the last look at what was delivered.
-      void socket.join(name)
+      // One that has resumed is in already.
+      if (position === undefined || !complete) void socket.join(name)
+      // In the same turn: what is delivered from here on has a higher number.
       const { epoch, seq } = followed.room.known as Known
       return complete ? { ok: true, epoch, seq } : { ok: true, epoch, seq, resync: true }
     } finally {
@@ -117,23 +118,28 @@ export class HistoryRooms {
     this.#channels.clear()
   }
 
-  /** Sends what follows `position`; false where something of it is lost. */
-  async #replay(socket: RawSocket, { name, rule, room }: Followed, position: Known): Promise<boolean> {
+  /** Sends what follows `position` and joins; false, and not joined, where something of it is lost. */
+  async #resume(socket: RawSocket, { name, rule, room }: Followed, position: Known): Promise<boolean> {
     const { store } = this.#options
     const { epoch } = position
     let at = position.seq
+    /** The log has what the socket has had, and this process not yet: it will come, and the socket will drop it. */
+    let ahead = false
     while (socket.connected) {
       const known = room.known
       if (known?.epoch !== epoch) return false
-      const rest = room.since(epoch, at)
+      const rest = ahead && at > known.seq ? [] : room.since(epoch, at)
       if (rest) {
         for (const entry of rest) send(socket, name, epoch, entry)
+        // In the same turn as the last look at what was delivered: more may be by the next.
+        void socket.join(name)
         return true
       }
-      // Ahead of this process: what the socket has had will come here too, and it will drop it. Unless it never comes.
       if (at > known.seq) {
         const { epoch: now, head } = await store.read(name, rule, -1, known)
-        return now === epoch && head >= at
+        if (now !== epoch || head < at) return false
+        ahead = true
+        continue
       }
       const reading = await store.read(name, rule, at, known)
       if (reading.epoch !== epoch) {

@@ -4,6 +4,7 @@ import { HistoryRooms } from '../src/history.ts'
 import type { Position } from '../src/index.ts'
 import { FollowedRoom } from '../src/gap.ts'
 import { type Entry, type Known, type Reading, parseLive } from '../src/history-store.ts'
+import { onEnd } from './support.ts'
 
 /** Reproducible randomness (mulberry32). */
 function createRandom(seed: number): () => number {
@@ -149,22 +150,21 @@ describe('a followed room', () => {
 })
 
 describe('a socket that resumes from the log', () => {
-  it('is not sent what its process has yet to deliver, and goes on from there', async () => {
+  /** A process that follows room `r`, and a socket of a client that comes to it. */
+  async function startFollowing() {
     const log = new Log(500)
     let onMessage = (_channel: string, _message: string): void => undefined
+    /** What happens while a reading is on its way back. */
+    let during = (): unknown => undefined
     const store = {
       sharded: false,
       channel: (room: string) => room,
       read: async (_: string, _rule: unknown, after: number, known: Known) => {
         // The log is ahead of pub/sub.
-        const reading = log.read(after, known)
-        return {
-          ...reading,
-          entries:
-            after < 0
-              ? []
-              : log.entries.filter(({ seq }) => seq > after).map(({ seq }) => ({ seq, payload: `["n",${seq}]` })),
-        }
+        const { epoch, head } = log.read(after, known)
+        const entries = after < 0 ? [] : log.entries.filter(({ seq }) => seq > after)
+        void during()
+        return { epoch, head, entries: entries.map(({ seq }) => ({ seq, payload: `["n",${seq}]` })) }
       },
     }
     const sent: number[] = []
@@ -176,6 +176,7 @@ describe('a socket that resumes from the log', () => {
       log: { error: () => undefined },
       checkInterval: 1_000_000,
     })
+    onEnd(() => rooms.close())
     rooms.listen({
       on: (_: string, listener: typeof onMessage) => (onMessage = listener),
       add: async () => true,
@@ -188,17 +189,57 @@ describe('a socket that resumes from the log', () => {
       join: (room: string) => void joined.add(room),
       leave: (room: string) => void joined.delete(room),
       emit: (_event: string, _data: unknown, position: Position) => sent.push(position.seq),
-    } as never
+    }
     const rule = { matches: () => true, history: 500, ttl: 1_000, presence: false }
-    const [elsewhere] = [{ ...(socket as object), join: () => undefined, emit: () => undefined }]
+    const elsewhere = { ...socket, join: () => undefined, emit: () => undefined }
     await rooms.join(elsewhere as never, 'r', rule, undefined)
-    const come = ({ seq }: Entry): void => onMessage('r', `a ${seq} ["n",${seq}]`)
+    return {
+      log,
+      sent,
+      come: ({ seq }: Entry) => onMessage('r', `a ${seq} ["n",${seq}]`),
+      join: (seq: number) => rooms.join(socket as never, 'r', rule, { epoch: 'a', seq }),
+      whileReading: (happens: () => unknown) => (during = happens),
+    }
+  }
+
+  it('is not sent what its process has yet to deliver, and goes on from there', async () => {
+    const { log, sent, come, join } = await startFollowing()
     for (let i = 0; i < 150; i++) come(log.add())
     const late = [log.add(), log.add()]
-    expect(await rooms.join(socket, 'r', rule, { epoch: 'a', seq: 10 })).toEqual({ ok: true, epoch: 'a', seq: 150 })
+    expect(await join(10)).toEqual({ ok: true, epoch: 'a', seq: 150 })
     for (const entry of late) come(entry)
     expect(sent).toEqual(Array.from({ length: 142 }, (_, i) => 11 + i))
-    rooms.close()
+  })
+
+  it.each([
+    ['in memory', 4],
+    ['only in the log', 150],
+  ])('is ahead of its process, and is sent what comes there while that is found out: %s', async (_where, later) => {
+    // Whatever promise is waited for just then.
+    for (let turns = 0; turns < 10; turns++) {
+      const { log, sent, come, join, whileReading } = await startFollowing()
+      for (let i = 0; i < 8; i++) come(log.add())
+      const late = Array.from({ length: 2 + later }, () => log.add())
+      whileReading(async () => {
+        for (let i = 0; i < turns; i++) await Promise.resolve()
+        for (const entry of late.splice(0)) come(entry)
+      })
+      expect(await join(10)).not.toHaveProperty('resync')
+      await new Promise((resolve) => setImmediate(resolve))
+      come(log.add())
+      // 9 and 10 it has had, and drops by itself.
+      expect(sent.filter((seq) => seq > 10)).toEqual(Array.from({ length: later + 1 }, (_, i) => 11 + i))
+    }
+  })
+
+  it('stays ahead of its process without a resync, unless the log has gone back', async () => {
+    const { log, sent, come, join } = await startFollowing()
+    for (let i = 0; i < 8; i++) come(log.add())
+    const late = [log.add(), log.add(), log.add()]
+    expect(await join(10)).toEqual({ ok: true, epoch: 'a', seq: 8 })
+    for (const entry of late) come(entry)
+    expect(sent).toEqual([9, 10, 11])
+    expect(await join(12)).toEqual({ ok: true, epoch: 'a', seq: 11, resync: true })
   })
 })
 
