@@ -4,7 +4,7 @@ import type { Patience } from './patience.ts'
 import { createReader, peek } from './reader.ts'
 import type { IncomingFile, UploadSource } from './source.ts'
 
-/** Fields a form may have besides its files. */
+/** Fields, and file inputs that were left empty, that a form may have besides its files. */
 const MAX_FIELDS = 200
 /** Bytes that the value of one field may have. */
 const MAX_FIELD_BYTES = 64 * 1_024
@@ -22,17 +22,19 @@ export interface MultipartRequest {
  * cut a file off at its `fileSize` and report success, do not apply.
  */
 export function multipartSource(request: MultipartRequest, maxFiles: number, patience: Patience): UploadSource {
+  // One more, so that one too many is seen and refused, not skipped.
+  const maxParts = MAX_FIELDS + maxFiles + 1
   const parts = request.parts({
     throwFileSizeLimit: false,
     limits: {
       fileSize: Number.POSITIVE_INFINITY,
-      // One more, so that one too many is seen and refused, not skipped.
-      files: maxFiles + 1,
+      // Inputs that were left empty count here, too; the files among them are counted where they are stored.
+      files: maxParts,
       fields: MAX_FIELDS,
       fieldSize: MAX_FIELD_BYTES,
       fieldNameSize: 256,
       headerPairs: 100,
-      parts: MAX_FIELDS + maxFiles + 1,
+      parts: maxParts,
     },
   })
   return {
@@ -45,7 +47,7 @@ export function multipartSource(request: MultipartRequest, maxFiles: number, pat
       if (part.type === 'file') {
         const file = fileOfPart(part, patience)
         if (part.filename) return file
-        // What a browser sends for a file field that was left empty.
+        // What a browser sends for a file input that was left empty.
         const { head, next } = await peek(file.reader.next, 1)
         if (head.length === 0) return this.next()
         return { ...file, reader: { ...file.reader, next } }
@@ -83,17 +85,21 @@ export function attachedSource(body: object): UploadSource {
     async next() {
       const part = parts.shift()
       if (part === undefined) return null
-      if (part?.type === 'field')
+      if (part?.type === 'field') {
+        if (part.valueTruncated || part.fieldnameTruncated)
+          throw new TooManyPartsError('a form field was cut off by the limits of the form parser that read it')
         return {
           type: 'field',
           name: part.fieldname,
           value: typeof part.value === 'string' ? part.value : JSON.stringify(part.value),
         }
+      }
       const buffer = part?._buf
       if (part?.type !== 'file' || !Buffer.isBuffer(buffer))
         throw new BodyConsumedError(
           "the form was read before upload(): @fastify/multipart is registered with attachFieldsToBody: 'keyValues' or with onFile, which leave no file to store; register it without, or put the upload route where it does not reach",
         )
+      if (!part.filename && buffer.length === 0) return this.next()
       let given = false
       return {
         type: 'file',
