@@ -6,43 +6,64 @@ import { CronError } from './errors.ts'
 export interface Schedule {
   /** The first tick after a moment, in ms since 1970; `undefined` where there is none any more. */
   next(after: number): number | undefined
-  /** The last tick before a moment. */
-  previous(before: number): number | undefined
+  /**
+   * What a tick is known by. Where clocks are set back an hour comes twice; which of its ticks `next` gives depends on
+   * where it begins. With hours named in the text both are one, the first; without, each hour counts.
+   */
+  identity(tick: number): number
+  /** Whether ticks that are hours apart can be one. */
+  readonly named: boolean
 }
+
+/** Clocks are set back by half an hour (Lord Howe), an hour, or two (Troll): no zone is known to do more. */
+export const LONGEST_SHIFT: number = 3 * 3_600_000
+const SHIFT_STEP = 1_800_000
 
 /** @throws SCALE_JOBS_CRON */
 export function parseCron(name: string, pattern: string, timezone = 'UTC'): Schedule {
+  let clock: Intl.DateTimeFormat
   try {
     // The parser would take an unknown zone and fail later.
-    new Intl.DateTimeFormat('en', { timeZone: timezone })
+    clock = new Intl.DateTimeFormat('en', { timeZone: timezone, dateStyle: 'short', timeStyle: 'medium' })
   } catch {
     throw new CronError(
       `option 'timezone' of cron job '${name}' must be like 'Europe/Berlin'; '${timezone}' is not known`,
     )
   }
   const fields = typeof pattern === 'string' ? pattern.trim().split(/\s+/).length : 0
-  const at = (moment: number) => CronExpressionParser.parse(pattern, { currentDate: moment, tz: timezone })
+  // Without a seed, H is another time at each look.
+  const at = (moment: number) =>
+    CronExpressionParser.parse(pattern, { currentDate: moment, tz: timezone, hashSeed: name })
+  let named: boolean
   try {
     if (fields !== 5 && fields !== 6) throw new CronError('it has neither five fields nor six')
-    at(0).next()
+    const first = at(0)
+    first.next()
+    named = first.fields.hour.values.length < 24
   } catch (error) {
     throw new CronError(`cron job '${name}' has '${String(pattern)}', which can't be read: ${(error as Error).message}`)
   }
-  const orNone = (find: () => { getTime(): number }): number | undefined => {
-    try {
-      return find().getTime()
-    } catch {
-      return undefined
-    }
-  }
   return {
-    next: (after) => orNone(() => at(after).next()),
-    previous: (before) => orNone(() => at(before).prev()),
+    named,
+    next(after) {
+      try {
+        return at(after).next().getTime()
+      } catch {
+        return undefined
+      }
+    },
+    identity(tick) {
+      if (!named) return tick
+      const time = clock.format(tick)
+      for (let shift = LONGEST_SHIFT; shift > 0; shift -= SHIFT_STEP)
+        if (clock.format(tick - shift) === time) return tick - shift
+      return tick
+    },
   }
 }
 
 export interface TickerOptions {
-  schedule: Schedule
+  schedule: Pick<Schedule, 'next'>
   /** Makes the job of one tick; every process does, and the queue keeps one. Rejecting, it is called again. */
   fire: (tick: number) => Promise<void>
   onError: (error: unknown, tick: number) => void
@@ -61,8 +82,8 @@ export interface Ticker {
 const LONGEST_WAIT = 60_000
 
 /**
- * Calls `fire` at each tick. Ticks that passed while this process could not look (a blocked event loop, a start just
- * after a tick) are made up for within `patience`.
+ * Calls `fire` at each tick. Ticks that passed while this process could not look (a blocked event loop, a start
+ * after them) are made up for within `patience`.
  */
 export function startTicker(options: TickerOptions): Ticker {
   const { schedule, fire, onError, patience = 60_000, now = Date.now } = options
@@ -81,9 +102,8 @@ export function startTicker(options: TickerOptions): Ticker {
   }
 
   async function run(): Promise<void> {
-    // The processes of a cluster may all have started anew around a tick.
-    const last = schedule.previous(now())
-    let seen = last !== undefined && now() - last < patience ? last - 1 : now()
+    // No other process may have been there; what one has made is not made again.
+    let seen = now() - patience
     while (!stop.signal.aborted) {
       const tick = schedule.next(seen)
       if (tick === undefined) return

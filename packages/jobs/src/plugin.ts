@@ -2,7 +2,7 @@ import { addDrainStep, addReadinessCheck, openConnections, refuseTaken, withDead
 import { Queue, QueueEvents } from 'bullmq'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import { type Schedule, type Ticker, startTicker } from './cron.ts'
+import { LONGEST_SHIFT, type Schedule, type Ticker, startTicker } from './cron.ts'
 import { type Definition, createDefinitions } from './definitions.ts'
 import { evictionPolicy } from './eviction.ts'
 import { idOfTick } from './ids.ts'
@@ -110,11 +110,11 @@ const plugin: FastifyPluginAsync<ScaleJobsOptions> = async (fastify, userOptions
       schedule,
       async fire(tick) {
         await addJob(producer, definition, {
-          jobId: idOfTick(name, tick),
+          jobId: idOfTick(name, schedule.identity(tick)),
           data: { tick: new Date(tick).toISOString() },
           priority,
           delay: 0,
-          remember: TICK_MEMORY,
+          remember: schedule.named ? TICK_MEMORY + LONGEST_SHIFT : TICK_MEMORY,
         })
       },
       onError: (error, tick) =>

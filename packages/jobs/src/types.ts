@@ -143,7 +143,8 @@ export interface JobsApi {
   ): JobHandle<Data>
   define<Data = unknown>(name: string, options: SandboxOptions): JobHandle<Data>
   /**
-   * Runs the handler at each tick of a cron text (five fields, or six with seconds), once in the whole cluster.
+   * Runs the handler at each tick of a cron text (five fields, or six with seconds), once in the whole cluster; `H` in it is a
+   * time that the name chooses.
    *
    * @throws SCALE_JOBS_CRON, SCALE_JOBS_OPTION, SCALE_JOBS_DEFINE
    */

@@ -1,5 +1,7 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { waitFor } from '@fastify-scale/dev-services'
-import { describe, expect, test } from 'vitest'
+import type { FastifyInstance } from 'fastify'
+import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { type Schedule, parseCron, startTicker } from '../src/cron.ts'
 import { resolveRole } from '../src/role.ts'
 import { useJobs } from './helpers.ts'
@@ -40,35 +42,72 @@ describe('cron texts', () => {
       '2026-03-30',
     ])
   })
+
+  /** What the ticks of one night are known by, whenever a process begins to look for them. */
+  function night(pattern: string, timezone: string, from: string): Set<number> {
+    const { next, identity } = parseCron('sweep', pattern, timezone)
+    const start = Date.parse(from)
+    const end = start + 12 * 3_600_000
+    const ids = new Set<number>()
+    for (let at = start; at < end; at += 60_000) {
+      const tick = next(at) as number
+      if (tick < end) ids.add(identity(tick))
+    }
+    return ids
+  }
+
+  test.each([
+    ['30 2 * * *', 'Europe/Berlin', '2026-10-24T20:00:00Z', 1],
+    ['30 1 * * *', 'America/New_York', '2026-11-01T00:00:00Z', 1],
+    ['0 0 * * *', 'America/Havana', '2026-11-01T00:00:00Z', 1],
+    // Half an hour, and two of them.
+    ['45 1 * * *', 'Australia/Lord_Howe', '2026-04-04T10:00:00Z', 1],
+    ['30 1 * * *', 'Antarctica/Troll', '2026-10-24T20:00:00Z', 1],
+    ['*/20 1-4 * * *', 'Europe/Berlin', '2026-10-24T20:00:00Z', 12],
+    // Who names no hour wants every one.
+    ['*/30 * * * *', 'Europe/Berlin', '2026-10-24T20:00:00Z', 23],
+    ['0 */1 * * *', 'Europe/Berlin', '2026-10-24T20:00:00Z', 11],
+  ])(
+    '%j in %s: in the night that has an hour twice it is the same ticks for all processes',
+    (pattern, timezone, from, count) => {
+      expect(night(pattern, timezone, from).size).toBe(count)
+    },
+  )
+
+  test('H is a time that the name chooses, the same in all processes', () => {
+    const at = Date.parse('2026-01-01T00:00:00Z')
+    const due = (name: string): (number | undefined)[] =>
+      Array.from({ length: 5 }, () => parseCron(name, 'H H * * *').next(at))
+    expect(new Set(due('sweep')).size).toBe(1)
+    expect(due('bill')[0]).not.toBe(due('sweep')[0])
+  })
 })
 
 describe('ticks', () => {
   /** Every 1,000 ms of a clock that the test sets. */
-  const every: Schedule = {
-    next: (after) => (Math.floor(after / 1_000) + 1) * 1_000,
-    previous: (before) => (Math.ceil(before / 1_000) - 1) * 1_000,
-  }
+  const every: Pick<Schedule, 'next'> = { next: (after) => (Math.floor(after / 1_000) + 1) * 1_000 }
 
   test('that passed while nobody looked are made up for, those too old are not, and each is fired once', async () => {
     let clock = 10_500
     const fired: number[] = []
     const ticker = startTicker({
-      schedule: { ...every, next: (after) => every.next(after) },
+      schedule: every,
       now: () => clock,
       patience: 3_000,
       fire: async (tick) => void fired.push(tick),
       onError: () => undefined,
     })
-    // The last one before the start: other processes may all have been starting.
-    await waitFor(() => fired.length === 1)
+    // Those before the start: no other process may have been there.
+    await waitFor(() => fired.length === 3)
     clock = 17_200
-    await waitFor(() => fired.length >= 4)
+    await waitFor(() => fired.length >= 6)
     await ticker.stop()
-    expect(fired).toEqual([10_000, 15_000, 16_000, 17_000])
+    expect(fired).toEqual([8_000, 9_000, 10_000, 15_000, 16_000, 17_000])
   })
 
   test('that can not be made are tried again, then given up', async () => {
-    let clock = 10_500
+    // Those of before the start are too old.
+    let clock = 0
     let broken = true
     const tried = new Set<number>()
     const fired: number[] = []
@@ -84,15 +123,16 @@ describe('ticks', () => {
       },
       onError: (_error, tick) => lost.push(tick),
     })
-    clock = 12_500
-    await waitFor(() => tried.has(12_000))
-    clock = 14_500
-    await waitFor(() => lost.length === 2)
+    await waitFor(() => tried.has(0))
+    clock = 2_500
+    await waitFor(() => tried.has(2_000))
+    clock = 4_500
+    await waitFor(() => lost.includes(1_000))
     broken = false
     await waitFor(() => fired.length === 3)
     await ticker.stop()
-    expect(lost.sort()).toEqual([10_000, 11_000])
-    expect(fired.sort()).toEqual([12_000, 13_000, 14_000])
+    expect(lost.filter((tick) => tick >= 0).sort()).toEqual([0, 1_000])
+    expect(fired.sort()).toEqual([2_000, 3_000, 4_000])
   })
 
   test('of many processes make one job, and none where they only serve the web', async () => {
@@ -112,6 +152,40 @@ describe('ticks', () => {
     expect(seen).toEqual([...new Set(seen)])
     const times = seen.map((tick) => Date.parse(tick)).sort((a, b) => a - b)
     for (const [index, time] of times.entries()) expect(time).toBe((times[0] as number) + index * 1_000)
+  })
+})
+
+describe('a process that starts', () => {
+  /** As if the moment were now; the clock goes on from there. */
+  function begin(moment: string): void {
+    const start = Date.parse(moment) - performance.now()
+    vi.spyOn(Date, 'now').mockImplementation(() => Math.floor(start + performance.now()))
+  }
+  afterEach(() => void vi.restoreAllMocks())
+
+  test('in the hour that comes twice does not run again what ran in the first', async () => {
+    const ticks: string[] = []
+    const offered: string[] = []
+    const onAdded = (message: unknown): void => void offered.push((message as { id: string }).id)
+    subscribe('fastify-scale:jobs:added', onAdded)
+    onTestFinished(() => void unsubscribe('fastify-scale:jobs:added', onAdded))
+    const service = async (): Promise<FastifyInstance> => {
+      const app = await bench.create()
+      app.jobs.cron('bill', '30 2 * * *', { timezone: 'Europe/Berlin' }, ({ tick }) => void ticks.push(tick))
+      await app.ready()
+      return app
+    }
+    begin('2026-10-25T00:29:59.500Z')
+    const first = await service()
+    await waitFor(() => ticks.length === 1)
+    await first.close()
+
+    begin('2026-10-25T01:29:59.500Z')
+    const second = await service()
+    await waitFor(() => offered.length === 2)
+    expect(offered[1]).toBe(offered[0])
+    expect(await second.jobs.counts('default')).toMatchObject({ waiting: 0, active: 0, completed: 1 })
+    expect(ticks).toEqual(['2026-10-25T00:30:00.000Z'])
   })
 })
 
