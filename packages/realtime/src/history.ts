@@ -87,17 +87,23 @@ export class HistoryRooms {
 
   /**
    * Lets a socket join: first what it missed since its position, then, without a hole or a repetition, what is new.
-   * Rejects where that is not possible within 5 s for want of Redis.
+   * Rejects where that is not possible within 5 s for want of Redis, or not wanted any more when it is.
    */
-  async join(socket: RawSocket, name: string, rule: RoomRule, position: Known | undefined): Promise<JoinReply> {
+  async join(
+    socket: RawSocket,
+    name: string,
+    rule: RoomRule,
+    position: Known | undefined,
+    isWanted: () => boolean = () => socket.connected,
+  ): Promise<JoinReply> {
     const followed = this.#follow(name, rule)
     followed.holds++
     try {
       await withDeadline(followed.ready, JOIN_MS, `reading room '${name}'`)
       // It has found a hole: begins anew from its position.
       if (position && socket.rooms.has(name)) await socket.leave(name)
-      const complete = position === undefined || (await this.#resume(socket, followed, position))
-      if (!socket.connected) throw new UnavailableError('the socket is gone')
+      const complete = position === undefined || (await this.#resume(socket, followed, position, isWanted))
+      if (!isWanted()) throw new UnavailableError('the socket has left, or is gone')
       // One that has resumed is in already.
       if (position === undefined || !complete) void socket.join(name)
       // In the same turn: what is delivered from here on has a higher number.
@@ -119,13 +125,18 @@ export class HistoryRooms {
   }
 
   /** Sends what follows `position` and joins; false, and not joined, where something of it is lost. */
-  async #resume(socket: RawSocket, { name, rule, room }: Followed, position: Known): Promise<boolean> {
+  async #resume(
+    socket: RawSocket,
+    { name, rule, room }: Followed,
+    position: Known,
+    isWanted: () => boolean,
+  ): Promise<boolean> {
     const { store } = this.#options
     const { epoch } = position
     let at = position.seq
     /** The log has what the socket has had, and this process not yet: it will come, and the socket will drop it. */
     let ahead = false
-    while (socket.connected) {
+    while (isWanted()) {
       const known = room.known
       if (known?.epoch !== epoch) return false
       const rest = ahead && at > known.seq ? [] : room.since(epoch, at)
@@ -147,7 +158,7 @@ export class HistoryRooms {
         continue
       }
       if (reading.entries[0]?.seq !== at + 1) return false
-      at = await this.#sendSome(socket, name, epoch, reading.entries, () => room.known?.seq ?? 0)
+      at = await this.#sendSome(socket, name, epoch, reading.entries, () => (isWanted() ? (room.known?.seq ?? 0) : 0))
     }
     return true
   }

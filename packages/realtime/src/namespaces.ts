@@ -14,7 +14,7 @@ export interface NamespacesOptions {
   sessions: Sessions
   log: { error(details: object, message: string): void }
   /** Joins a room of the main namespace, with its history. */
-  join: (socket: RawSocket, request: JoinRequest) => Promise<JoinReply>
+  join: (socket: RawSocket, request: JoinRequest, isWanted: () => boolean) => Promise<JoinReply>
   /** A socket is connected. */
   onSocket: (socket: RawSocket, connection: object) => void
 }

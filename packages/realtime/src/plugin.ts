@@ -123,9 +123,14 @@ const plugin: FastifyPluginAsync<RealtimeOptions> = async (fastify, userOptions)
       ? await setUpRooms(io, options, connections, ruleOf, fastify.log)
       : undefined
 
-  async function join(socket: RawSocket, room: string, position: Known | undefined): Promise<JoinReply> {
+  async function join(
+    socket: RawSocket,
+    room: string,
+    position: Known | undefined,
+    isWanted?: () => boolean,
+  ): Promise<JoinReply> {
     const rule = ruleOf(room)
-    if (configured && rule && rule.history > 0) return configured.rooms.join(socket, room, rule, position)
+    if (configured && rule && rule.history > 0) return configured.rooms.join(socket, room, rule, position, isWanted)
     await socket.join(room)
     return { ok: true }
   }
@@ -142,8 +147,8 @@ const plugin: FastifyPluginAsync<RealtimeOptions> = async (fastify, userOptions)
     options,
     sessions,
     log: fastify.log,
-    join: (socket, { room, epoch, seq }) =>
-      join(socket, room, epoch === undefined || seq === undefined ? undefined : { epoch, seq }),
+    join: (socket, { room, epoch, seq }, isWanted) =>
+      join(socket, room, epoch === undefined || seq === undefined ? undefined : { epoch, seq }, isWanted),
     onSocket: (socket, connection) => hints.set(connection, socket),
   })
 

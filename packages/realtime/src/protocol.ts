@@ -3,7 +3,8 @@
  * a plain Socket.IO client may ignore them, or speak them in any language.
  *
  * **Joining.** The client emits `realtime:join` with a list of up to 100 `JoinRequest`s and gets, as the acknowledgement,
- * a `JoinReply` for each, in the same order. `realtime:leave` takes a list of names.
+ * a `JoinReply` for each, in the same order. `realtime:leave` takes a list of names; its acknowledgement says that nothing
+ * more of them comes, and that no join which was under way will succeed: it was answered with `UNAVAILABLE`, or will be.
  *
  * **History rooms.** Each message of such a room has a number, `seq`, one more than that of the one before it, within an
  * `epoch`: text made when the room was first used, and made anew when Redis has lost its data. A message arrives as the

@@ -5,8 +5,8 @@ export interface RoomsOptions {
   /** Most rooms that one client may join. */
   limit: number
   authorize: (room: string, socket: RawSocket) => boolean | Promise<boolean>
-  /** Joins after authorization; rejects where that can't be done now. */
-  join: (socket: RawSocket, request: JoinRequest) => Promise<JoinReply>
+  /** Joins after authorization, unless it is not wanted any more by then; rejects where that can't be done now. */
+  join: (socket: RawSocket, request: JoinRequest, isWanted: () => boolean) => Promise<JoinReply>
   leave: (socket: RawSocket, room: string) => void
   /** Whether a socket with this id is in this process. */
   isSocketId: (room: string) => boolean
@@ -17,10 +17,8 @@ export interface RoomsOptions {
 /** Lets a client join and leave rooms by itself, as far as it may. */
 export function serveJoins(socket: RawSocket, options: RoomsOptions): void {
   const { limit, authorize, log, now = () => performance.now() } = options
-  /** Joined, or about to be. */
-  const rooms = new Set<string>()
-  /** By room: what was asked last counts. */
-  const latest = new Map<string, symbol>()
+  /** Joined, or about to be: from the first question until the room is left or denied. */
+  const rooms = new Map<string, { asked: number }>()
 
   let allowance = limit * 2
   let allowedAt = now()
@@ -42,35 +40,41 @@ export function serveJoins(socket: RawSocket, options: RoomsOptions): void {
     if (looksLikeSocketId(room) || options.isSocketId(room)) return { ok: false, code: 'INVALID' }
     if (!rooms.has(room) && rooms.size >= limit) return { ok: false, code: 'LIMIT' }
     if (!isAffordable()) return { ok: false, code: 'UNAVAILABLE' }
-    rooms.add(room)
-    const turn = Symbol(room)
-    latest.set(room, turn)
-    const reply = await attempt(request)
-    if (latest.get(room) === turn) {
-      latest.delete(room)
-      if (!reply.ok && !socket.rooms.has(room)) rooms.delete(room)
-    }
+    const place = rooms.get(room) ?? { asked: 0 }
+    rooms.set(room, place)
+    place.asked++
+    const isWanted = (): boolean => socket.connected && rooms.get(room) === place
+    const reply = await attempt(request, isWanted)
+    place.asked--
+    if (isWanted() && place.asked === 0 && !socket.rooms.has(room)) rooms.delete(room)
     return reply
   }
 
-  async function attempt(request: JoinRequest): Promise<JoinReply> {
+  async function attempt(request: JoinRequest, isWanted: () => boolean): Promise<JoinReply> {
+    const { room } = request
     try {
-      if ((await authorize(request.room, socket)) !== true) {
+      if ((await authorize(room, socket)) !== true) {
         // It may have been allowed before.
-        options.leave(socket, request.room)
+        if (isWanted()) leave(room)
         return { ok: false, code: 'DENIED' }
       }
     } catch (error) {
-      log.error({ err: error, room: request.room }, 'authorizeRoom failed')
+      log.error({ err: error, room }, 'authorizeRoom failed')
       return { ok: false, code: 'UNAVAILABLE' }
     }
-    // Left, or gone, while that took its time.
-    if (!socket.connected || !rooms.has(request.room)) return { ok: false, code: 'UNAVAILABLE' }
+    // Left, denied or gone, while that took its time.
+    if (!isWanted()) return { ok: false, code: 'UNAVAILABLE' }
     try {
-      return await options.join(socket, request)
+      return await options.join(socket, request, isWanted)
     } catch {
       return { ok: false, code: 'UNAVAILABLE' }
     }
+  }
+
+  /** What was asked before and has no answer yet is not wanted any more. */
+  function leave(room: string): void {
+    rooms.delete(room)
+    options.leave(socket, room)
   }
 
   socket.on(JOIN, (requests: unknown, reply: unknown) => {
@@ -80,9 +84,7 @@ export function serveJoins(socket: RawSocket, options: RoomsOptions): void {
   socket.on(LEAVE, (names: unknown, reply: unknown) => {
     if (!Array.isArray(names)) return
     for (const room of names.slice(0, MAX_JOINS)) {
-      if (!rooms.delete(room)) continue
-      latest.delete(room)
-      options.leave(socket, room)
+      if (rooms.has(room)) leave(room)
     }
     if (typeof reply === 'function') reply()
   })

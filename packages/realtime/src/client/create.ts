@@ -40,6 +40,7 @@ export interface RealtimeMethods {
    * with code `SCALE_REALTIME_JOIN_DENIED`, `…_INVALID` or `…_LIMIT`. While the server can't say it goes on asking.
    */
   join(room: string): Promise<void>
+  /** Leaves a room: in one with history listeners are called for nothing more, what is on its way included. */
   leave(room: string): void
   /** Names of the rooms that were joined and not left. */
   joined(): string[]

@@ -46,6 +46,8 @@ export class ClientRooms {
   readonly #socket: RawClientSocket
   readonly #tracker = new Tracker()
   readonly #rooms = new Map<string, Room>()
+  /** Left, each until the server has said so: what comes before was on its way. */
+  readonly #left = new Map<string, symbol>()
   /** To be asked for in the next batch. */
   readonly #pending = new Set<string>()
   #traceparent: string | undefined
@@ -70,13 +72,14 @@ export class ClientRooms {
       }
     }
     this.#socket.on(RESYNC, (position: Position) => {
-      if (!this.#rooms.has(position.room)) return
+      if (!this.#rooms.has(position.room) || this.#left.has(position.room)) return
       this.#tracker.set(position.room, position.epoch, position.seq)
       this.#options.onResync(position.room)
     })
     this.#socket.on('connect', () => {
       this.#connection++
       this.#failures = 0
+      this.#left.clear()
       for (const [name, room] of this.#rooms) {
         room.joined = false
         this.#ask(name)
@@ -103,7 +106,12 @@ export class ClientRooms {
     this.#pending.delete(name)
     this.#tracker.forget(name)
     for (const { resolve } of room.waiting) resolve()
-    if (this.#socket.connected) this.#socket.emit(LEAVE, [name])
+    if (!this.#socket.connected) return
+    const turn = Symbol(name)
+    this.#left.set(name, turn)
+    this.#socket.emit(LEAVE, [name], () => {
+      if (this.#left.get(name) === turn) this.#left.delete(name)
+    })
   }
 
   names(): string[] {
@@ -120,6 +128,7 @@ export class ClientRooms {
   }
 
   #accepts(position: Position): boolean {
+    if (this.#left.has(position.room)) return false
     if (!this.#rooms.has(position.room)) {
       // The server made this socket join; nothing to resume, but nothing twice either.
       return this.#tracker.accept(position) !== 'drop'
@@ -154,6 +163,7 @@ export class ClientRooms {
 
   async #joinBatch(names: string[]): Promise<void> {
     const connection = this.#connection
+    const rooms = names.map((name) => this.#rooms.get(name))
     const requests: JoinRequest[] = names.map((room) => ({ room, ...this.#tracker.position(room) }))
     let replies: JoinReply[]
     try {
@@ -165,8 +175,9 @@ export class ClientRooms {
     let failed = false
     for (const [i, name] of names.entries()) {
       const reply = replies[i] ?? { ok: false, code: 'UNAVAILABLE' }
-      const room = this.#rooms.get(name)
-      if (!room) continue
+      const room = rooms[i]
+      // Left since, and perhaps joined anew: another answer counts.
+      if (!room || room !== this.#rooms.get(name)) continue
       if (reply.ok) {
         if ('epoch' in reply) this.#apply(name, reply)
         room.joined = true
