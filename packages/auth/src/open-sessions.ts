@@ -48,6 +48,8 @@ export async function openSessions(
     revocations,
     lifetime: tokenLifetime,
     blockMs: blockTime(sessions),
+    // An idle Redis looks at its timeouts every 100 ms only: an idle read may take as much longer.
+    graceMs: Math.max(blockTime(sessions), 200),
     onEntry({ kind }) {
       revokedChannel.publish(() => ({ kind }))
       // Once for a page of entries.

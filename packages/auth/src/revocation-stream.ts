@@ -22,6 +22,8 @@ export interface RevocationStreamOptions {
   lifetime: number
   /** How long one idle read waits, in ms. */
   blockMs: number
+  /** How long the server may take beyond that, in ms. */
+  graceMs: number
   /** Called for each entry that was not known. */
   onEntry: (entry: RevocationEntry) => void
   onError: (error: Error) => void
@@ -40,7 +42,7 @@ export interface RevocationStream {
 const CHUNK = 500
 
 export function openRevocationStream(options: RevocationStreamOptions): RevocationStream {
-  const { command, key, revocations, lifetime, blockMs } = options
+  const { command, key, revocations, lifetime, blockMs, graceMs } = options
   const stop = new AbortController()
   /** Entries seen since the stream was last read from its beginning; set only while some may have to be published again. */
   let seen: Set<string> | undefined
@@ -88,7 +90,7 @@ export function openRevocationStream(options: RevocationStreamOptions): Revocati
     client: options.follower,
     key,
     blockMs,
-    graceMs: blockMs,
+    graceMs,
     load: () => '0-0',
     onEntry,
     onError: options.onError,

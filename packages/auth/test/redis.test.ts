@@ -1,9 +1,9 @@
-import { type RedisServer, startRedis, startRedisCluster, waitFor } from '@fastify-scale/dev-services'
+import { type RedisServer, faultProxy, startRedis, startRedisCluster, waitFor } from '@fastify-scale/dev-services'
 import { type AuthenticatedUser, findCapability } from '@fastify-scale/kit'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { Cluster, Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { scaleAuth } from '../src/index.ts'
+import { scaleAuth, streamChannel } from '../src/index.ts'
 import { ISSUER, SECRET, createService } from './service.ts'
 
 let redis: RedisServer
@@ -147,6 +147,52 @@ describe('the stream of revocations', () => {
     await app.auth.revoke({ jti: 'new' })
     // Redis trims whole nodes of a hundred entries.
     expect(await admin.xlen('auth:1:revocations')).toBeLessThan(150)
+  })
+
+  it('keeps its connection while it is idle, also with the least maxStaleness', async () => {
+    // Nobody else may talk to this Redis: that would make it look at its timeouts sooner.
+    const own = await startRedis()
+    closing.push(() => own.stop())
+    let reads = 0
+    const proxy = await faultProxy({
+      target: own.url,
+      intercept: ({ direction, chunk }) => void (direction === 'request' && chunk.includes('BLOCK') && reads++),
+    })
+    closing.push(() => proxy.stop())
+    let failures = 0
+    closing.push(streamChannel.subscribe(({ event }) => void (event === 'error' && failures++)))
+    const app = await createService({ sessions: { redis: proxy.url, maxStaleness: 500 } })
+    closing.push(() => app.close())
+    await app.ready()
+    await waitFor(() => reads > 20)
+    // One is room for a machine that is busy.
+    expect(failures).toBeLessThan(2)
+  })
+
+  it('is read over another connection when one goes dead, within maxStaleness', async () => {
+    const dead = new Set<number>()
+    let follower = 0
+    const proxy = await faultProxy({
+      target: redis.url,
+      intercept({ direction, chunk, connection }) {
+        if (direction === 'request' && chunk.includes('xread')) follower = connection
+        return dead.has(connection) ? 'hang' : undefined
+      },
+    })
+    closing.push(() => proxy.stop())
+    const app = await createService({ sessions: { redis: proxy.url, maxStaleness: '1s' } })
+    closing.push(() => app.close())
+    await app.ready()
+    let stalest = 0
+    for (let round = 0; round < 3; round++) {
+      const before = follower
+      dead.add(follower)
+      await waitFor(() => {
+        stalest = Math.max(stalest, app.auth.staleness())
+        return follower !== before && app.auth.staleness() < 200
+      })
+    }
+    expect(stalest).toBeLessThan(1_000)
   })
 
   it('tells listeners, once for many, with a question that they ask of their own users', async () => {

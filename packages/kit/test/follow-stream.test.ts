@@ -187,13 +187,20 @@ test('a peer that vanished without a word is given up, and another connection ma
   })
   const through = await openConnections({ packageName: '@fastify-scale/kit', redis: proxy.url, host: {}, log })
   try {
-    await follow({ client: through.follower() }).caughtUp
+    const stream = follow({ client: through.follower() })
+    await stream.caughtUp
     await add(1)
     await has(1)
     vanished = true
     await add(2)
-    await has(2)
+    let stalest = 0
+    await waitFor(() => {
+      stalest = Math.max(stalest, stream.staleness())
+      return seen.includes('2')
+    })
     expect(seen).toEqual(['1', '2'])
+    // blockMs, graceMs and a new connection: the dead one is not waited for.
+    expect(stalest).toBeLessThan(1_500)
   } finally {
     await through.close()
     await proxy.stop()

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis'
 import { backoff, pause, withDeadline } from '../timing.ts'
-import { end, untilReady } from './connections.ts'
+import { end, reconnect, untilReady } from './connections.ts'
 import type { RedisClient } from './source.ts'
 
 /** One entry of a stream: its id and its fields. */
@@ -31,7 +31,10 @@ export interface FollowOptions {
   onError?: (error: Error) => void
   /** How long one blocking read may wait, in ms; also how often proof of life comes when idle. Default 1,000. */
   blockMs?: number
-  /** How long the server may take beyond that before the connection is given up, in ms. Default 1,000. */
+  /**
+   * How long the server may take beyond that before the connection is given up, in ms. Default 1,000. An idle Redis looks
+   * at its timeouts every 100 ms, so that less than 200 gives up connections that are well.
+   */
   graceMs?: number
   /** Monotonic clock in ms. Default `performance.now`. */
   now?: () => number
@@ -82,7 +85,7 @@ export function followStream(options: FollowOptions): StreamFollower {
     try {
       return await withDeadline(read(), allowed, `reading stream '${key}'`)
     } catch (error) {
-      if (!stop.signal.aborted && client.status === 'ready') client.disconnect(true)
+      if (!stop.signal.aborted && client.status === 'ready') reconnect(client)
       throw error
     }
   }
@@ -161,13 +164,16 @@ export function followStream(options: FollowOptions): StreamFollower {
   }
 
   async function run(): Promise<void> {
+    let provenBefore: number | undefined
     for (let attempt = 1; !stop.signal.aborted; attempt++) {
       try {
         await untilReady(client, undefined, stop.signal)
         await follow()
       } catch (error) {
         if (stop.signal.aborted) return
-        if (provenAt !== undefined && now() - provenAt < blockMs + graceMs) attempt = 1
+        // It worked meanwhile: this failure is the first of its kind.
+        if (provenAt !== provenBefore) attempt = 1
+        provenBefore = provenAt
         onError?.(toError(error))
         await pause(backoff(attempt), stop.signal)
       }
