@@ -43,6 +43,8 @@ function notices(report: Report, fatal: (error: Error) => void): Notices {
         workerPid: worker.pid,
       })
     },
+    notForked: (slot, reason, delay) =>
+      report.warn(`worker ${slot} can't be started: ${reason}; next try in ${took(delay)}`, { worker: slot }),
     cannotStart: (reason, serving) =>
       report.error(
         `workers can't be started any more (${reason}); ${plural(serving, 'worker')} still serve, next try in 30 s or on reload`,

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
@@ -142,6 +142,21 @@ describe('an app that stops being startable', () => {
     expect(launcher.said(/no worker serves and none can be started: exit code 7/)).toHaveLength(1)
   }, 90_000)
 
+  test('ends it as well where the last one that served dies when the breaker is open', async () => {
+    const flag = makeFlag()
+    const launcher = await start({ app: join(FIXTURES, 'flagged.mjs'), env: { FLAG: flag.file } })
+    const [first, second] = (await readyPids(launcher)) as [number, number]
+    flag.set('throw')
+    process.kill(first, 'SIGKILL')
+    await waitFor(() => launcher.said(/can't be started any more .*1 worker still serve/).length === 1, {
+      timeout: 60_000,
+    })
+    process.kill(second, 'SIGKILL')
+    await waitFor(() => launcher.child.exitCode !== null, { timeout: 20_000 })
+    expect(launcher.child.exitCode).toBe(1)
+    expect(launcher.said(/no worker serves and none can be started: .*this release is broken/)).toHaveLength(1)
+  }, 90_000)
+
   test('waits for a server that is away instead: no crash, no breaker', async () => {
     const flag = makeFlag()
     const launcher = await start({
@@ -160,6 +175,52 @@ describe('an app that stops being startable', () => {
     flag.set('ok')
     await waitFor(async () => (await readyPids(launcher)).length === 2, { timeout: 30_000 })
     expect(flag.loads()).toBe(before + 1)
+  }, 60_000)
+})
+
+describe('an app whose file is gone for a while, as when it is built anew', () => {
+  const APP = "export default async (app) => { app.get('/', async () => ({ pid: process.pid })) }\n"
+
+  test('and a worker that dies meanwhile: the others serve on, and it comes back with the file', async () => {
+    const file = join(makeDir(), 'app.mjs')
+    writeFileSync(file, APP)
+    const launcher = await start({ app: file })
+    const [first, second] = (await readyPids(launcher)) as [number, number]
+    renameSync(file, `${file}.gone`)
+    process.kill(first, 'SIGKILL')
+    await waitFor(() => launcher.child.exitCode !== null || launcher.said(/there is no app at/).length > 0)
+    expect(await runClient('one', launcher.port, 50, 5)).toMatchObject({ failures: 0, hangs: 0, pids: 1 })
+    expect(await readyPids(launcher)).toEqual([second])
+    expect((await launcher.cli('reload')).err).toMatch(/what served before still serves: .*there is no app at/)
+    renameSync(`${file}.gone`, file)
+    await waitFor(async () => (await readyPids(launcher)).length === 2, { timeout: 30_000 })
+  }, 60_000)
+
+  test('and nothing is left that serves: exit code 1', async () => {
+    const file = join(makeDir(), 'app.mjs')
+    writeFileSync(file, APP)
+    const launcher = await start({ app: file, workers: '1' })
+    const [pid] = (await readyPids(launcher)) as [number]
+    rmSync(file)
+    process.kill(pid, 'SIGKILL')
+    expect(await launcher.ended).toBe(1)
+    expect(launcher.said(/no worker serves and none can be started: there is no app at/)).toHaveLength(1)
+    expect(launcher.output.err).toBe('')
+  }, 60_000)
+
+  test('right after the first worker is up: the others come with the file', async () => {
+    const file = join(makeDir(), 'app.mjs')
+    const leave = `import { existsSync, renameSync } from 'node:fs'
+const [file, gone] = [import.meta.filename, import.meta.filename + '.gone']
+if (!existsSync(gone)) renameSync(file, gone)
+`
+    writeFileSync(file, leave + APP)
+    const launcher = await start({ app: file, workers: '3', dontWait: true })
+    await waitFor(() => launcher.child.exitCode !== null || launcher.said(/there is no app at/).length > 0, {
+      timeout: 30_000,
+    })
+    writeFileSync(file, APP)
+    await waitFor(async () => (await readyPids(launcher)).length === 3, { timeout: 30_000 })
   }, 60_000)
 })
 

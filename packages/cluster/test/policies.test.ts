@@ -105,6 +105,9 @@ describe('the respawn policy', () => {
     const policy = createRespawnPolicy(middle)
     const opened = Array.from({ length: BREAKER_FAILURES + 2 }, () => policy.failedToStart())
     expect(opened.map((one) => one.opened)).toEqual([false, false, false, false, true, false, false])
+    expect(opened.map((one) => one.hopeless)).toEqual([false, false, false, false, true, true, true])
+    // One that served before it ended is worth a try.
+    expect(policy.crashed(0, 60_000)).toEqual({ delay: 0, opened: false, hopeless: false })
     expect(opened.at(-1)?.delay).toBeGreaterThanOrEqual(15_000)
     expect(policy.open).toBe(true)
     policy.succeeded()

@@ -32,6 +32,27 @@ test('from code: start, reload, scale, status, stop; then the process ends by it
   expect(existsSync(join(runtime.dir, 'from-code.sock'))).toBe(false)
 })
 
+test.each([
+  ['start', undefined],
+  ['reload', 'stop-early is stopping'],
+  ['kill', 'stop-early is stopping'],
+])(
+  'stopped during a %s: no worker is left, none comes after, and the process ends by itself',
+  (moment, reason) => {
+    const runtime = makeRuntimeDir()
+    cleanups.push(runtime.remove)
+    const script = join(import.meta.dirname, 'fixtures', 'stop-early.mjs')
+    const { status, stdout, stderr } = spawnSync(process.execPath, [script, moment], {
+      encoding: 'utf8',
+      timeout: 30_000,
+      env: { ...process.env, RUNTIME: runtime.dir },
+    })
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    expect(JSON.parse(stdout)).toEqual({ ended: 'undefined', left: 0, ...(reason !== undefined && { reason }) })
+  },
+  60_000,
+)
+
 describe('options', () => {
   const cores = (): number => 6
 

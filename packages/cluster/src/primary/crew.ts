@@ -1,11 +1,12 @@
 import type { EventEmitter } from 'node:events'
+import { oneLine } from '@fastify-scale/kit'
 import { type FromWorker, type ListenMode, type ListenAddress } from '../protocol.ts'
 import type { Yielding } from '../worker/priority.ts'
 import type { WorkerSpec } from '../worker/spec.ts'
 import type { Dispatcher } from './dispatcher.ts'
 import { createLife, type DrainOutcome } from './life.ts'
 import type { Listener, NativeHandle } from './listener.ts'
-import type { RespawnPolicy } from './respawn.ts'
+import type { RespawnDecision, RespawnPolicy } from './respawn.ts'
 import { type Slot, slotsOf } from './slot.ts'
 import type { Counters, ExitInfo, PrimaryEvents } from './types.ts'
 import { forkWorker, type WorkerProcess } from './worker-process.ts'
@@ -37,12 +38,16 @@ export interface CrewOptions {
   events: EventEmitter<PrimaryEvents>
   /** False while the whole cluster stops: nothing is started again. */
   running(): boolean
+  /** Throws SCALE_CLUSTER_STOPPING while the whole cluster stops: what is forked then would be ended by nobody. */
+  refuseWhileStopping(): void
   notices: CrewNotices
 }
 
 /** What operators should hear of. */
 export interface CrewNotices {
   crashed(worker: WorkerProcess, exit: ExitInfo, delay: number): void
+  /** There is nothing to fork: the app is not there. */
+  notForked(slot: number, reason: string, delay: number): void
   /** The breaker has opened: the app can't be started any more. `serving`: how many workers still serve. */
   cannotStart(reason: string, serving: number): void
   corrupt(worker: WorkerProcess, reason: string): void
@@ -52,8 +57,13 @@ export interface CrewNotices {
 /** Starts, watches and ends the processes of all slots. */
 export interface Crew {
   readonly slots: Slot[]
-  /** Forks a worker for a slot: as its `current` one, or as the `next`. */
+  /**
+   * Forks a worker for a slot: as its `current` one, or as the `next`. Throws SCALE_CLUSTER_APP where the app is not
+   * there, SCALE_CLUSTER_STOPPING.
+   */
   fork(slot: Slot, place: 'current' | 'next'): WorkerProcess
+  /** Forks the first worker of a slot. Where that throws, it is tried again like a start that failed. */
+  populate(slot: Slot): WorkerProcess
   /** Starts a worker in a slot that has none, after a while. */
   revive(slot: Slot, delay: number): void
   /** Resolves when the worker is ready; rejects with SCALE_CLUSTER_START when it ends or is late, and then ends it. */
@@ -79,6 +89,7 @@ export function createCrew(options: CrewOptions): Crew {
   let lastId = 0
 
   function fork(slot: Slot, place: 'current' | 'next'): WorkerProcess {
+    options.refuseWhileStopping()
     const { cwd, ...common } = options.spec()
     const worker = forkWorker(
       {
@@ -211,27 +222,56 @@ export function createCrew(options: CrewOptions): Crew {
   function startAgain(slot: Slot, worker: WorkerProcess, exit: ExitInfo): void {
     slot.restarts += 1
     const wasReady = worker.readyAt !== undefined
-    const { delay, opened } = wasReady
+    const decision = wasReady
       ? policy.crashed(slot.slot, Date.now() - (worker.readyAt as number))
       : policy.failedToStart()
-    notices.crashed(worker, exit, delay)
-    if (opened)
-      notices.cannotStart(exit.reason, slotsOf(slots, 'web').filter(({ current }) => current?.state === 'ready').length)
+    notices.crashed(worker, exit, decision.delay)
+    tryLater(slot, exit.reason, decision)
+  }
+
+  function populate(slot: Slot): WorkerProcess {
+    try {
+      return fork(slot, 'current')
+    } catch (error) {
+      if (options.running()) {
+        const decision = policy.failedToStart()
+        notices.notForked(slot.slot, oneLine(error), decision.delay)
+        tryLater(slot, oneLine(error), decision)
+      }
+      throw error
+    }
+  }
+
+  function tryLater(slot: Slot, reason: string, { delay, opened, hopeless }: RespawnDecision): void {
+    const web = slotsOf(slots, 'web')
+    const serving = web.filter(({ current }) => current?.state === 'ready').length
+    // Also later, when the last one that served is gone; one that starts may only wait for a server that is away.
+    const last = hopeless && slot.role === 'web' && web.every(({ current, next }) => !current && !next)
+    if (opened || last) notices.cannotStart(reason, serving)
     revive(slot, delay)
   }
 
   function revive(slot: Slot, delay: number): void {
     clearTimeout(slot.respawn)
+    if (!options.running()) return
     slot.respawn = setTimeout(() => {
       slot.respawn = undefined
       if (!options.running() || slot.current || slot.next || !slots.includes(slot)) return
-      void life.untilReady(fork(slot, 'current'), true).catch(() => undefined)
+      let worker: WorkerProcess
+      try {
+        worker = populate(slot)
+      } catch {
+        // It is tried again.
+        return
+      }
+      void life.untilReady(worker, true).catch(() => undefined)
     }, delay)
   }
 
   return {
     slots,
     fork,
+    populate,
     revive,
     ready: (worker) => life.untilReady(worker, false),
     swap(slot) {

@@ -81,6 +81,7 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
     counters,
     events,
     running: () => state === 'running',
+    refuseWhileStopping,
     notices: {
       ...notices,
       cannotStart(reason, serving) {
@@ -114,6 +115,7 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
   }
 
   async function grow(count: number, role: string): Promise<void> {
+    refuseWhileStopping()
     const added: Slot[] = []
     while (slotsOf(slots, role).length < count) {
       const slot = createSlot(freeNumber(slots), role)
@@ -121,7 +123,7 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
       added.push(slot)
     }
     tellCount()
-    await Promise.all(added.map((slot) => crew.ready(crew.fork(slot, 'current'))))
+    await Promise.all(added.map(async (slot) => crew.ready(crew.populate(slot))))
   }
 
   async function shrink(count: number): Promise<void> {

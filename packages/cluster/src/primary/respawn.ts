@@ -6,6 +6,8 @@ export interface RespawnDecision {
   delay: number
   /** True when the breaker has just opened: say so once. */
   opened: boolean
+  /** True where a start failed and the breaker is open: there is no hope in the next one either. */
+  hopeless: boolean
 }
 
 /** Decides when a crashed worker is started again. One for the whole launcher: an app that can't start fails in every slot. */
@@ -42,13 +44,14 @@ export function createRespawnPolicy(random: () => number = Math.random): Respawn
       return {
         delay: open ? backoff(1, BREAKER_RETRY, BREAKER_RETRY, random) : backoff(failures, 500, 8_000, random),
         opened,
+        hopeless: open,
       }
     },
     crashed(slot, uptime) {
       const count = uptime >= STABLE ? 1 : (crashes.get(slot) ?? 0) + 1
       crashes.set(slot, count)
       // The first one is replaced at once. One that keeps crashing did serve in between: a second's pause at most.
-      return { delay: count === 1 ? 0 : backoff(count - 1, 50, 1_000, random), opened: false }
+      return { delay: count === 1 ? 0 : backoff(count - 1, 50, 1_000, random), opened: false, hopeless: false }
     },
     succeeded() {
       failures = 0
