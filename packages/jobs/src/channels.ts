@@ -23,6 +23,7 @@ export interface CompletedMessage extends JobMessage {
 }
 
 export interface FailedMessage extends JobMessage {
+  /** How long the handler ran, in ms; 0 for a job that failed because it lost its process too often. */
   ms: number
   error: Error
   /** True where no attempt is left: the job is a dead letter. */

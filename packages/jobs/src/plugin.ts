@@ -1,5 +1,5 @@
 import { addDrainStep, addReadinessCheck, openConnections, refuseTaken, withDeadline } from '@fastify-scale/kit'
-import { Queue, QueueEvents } from 'bullmq'
+import { type Job, Queue, QueueEvents } from 'bullmq'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { LONGEST_SHIFT, type Schedule, type Ticker, startTicker } from './cron.ts'
@@ -27,6 +27,9 @@ const PACKAGE = '@fastify-scale/jobs'
 
 /** How long the queue remembers that a tick was made, in ms: longer than any process may still try to make it. */
 const TICK_MEMORY = 600_000
+
+/** Where BullMQ counts in a job's hash how often it was started. */
+const STARTS = 'ats'
 
 const plugin: FastifyPluginAsync<ScaleJobsOptions> = async (fastify, userOptions) => {
   const options = resolveOptions(userOptions)
@@ -73,6 +76,7 @@ const plugin: FastifyPluginAsync<ScaleJobsOptions> = async (fastify, userOptions
     return one
   }
 
+  const keyOfJob = ({ queueName, id }: Job): string => (queueOf(queueName) as Queue).toKey(id as string)
   const definitions = createDefinitions(Object.keys(options.queues))
   const sandboxes = createSandboxes()
   const workers = createWorkers({
@@ -80,7 +84,12 @@ const plugin: FastifyPluginAsync<ScaleJobsOptions> = async (fastify, userOptions
     options,
     prefix,
     log,
-    run: createRunner({ definitions, sandboxes, log }),
+    run: createRunner({
+      definitions,
+      sandboxes,
+      log,
+      uncountStart: async (job) => client.hincrby(keyOfJob(job), STARTS, -1),
+    }),
   })
   const producer = {
     client,

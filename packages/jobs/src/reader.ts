@@ -26,6 +26,9 @@ export interface Reader {
 const FIRST_SLICE_MS = 250
 const SLICE_MS = 5_000
 
+/** Where BullMQ counts in a job's hash how often it lost its process, and does not forget it when the job is run again. */
+const CRASHES = 'stc'
+
 const STATES: Readonly<Record<string, JobState>> = {
   wait: 'waiting',
   waiting: 'waiting',
@@ -112,6 +115,7 @@ export function createReader({ client, queueOf, eventsOf, timeout }: ReaderOptio
       ask(`running job '${id}' again`, async () => {
         const job = await demand(id)
         if ((await job.getState()) !== 'failed') throw new NotFoundError(`job '${id}' is no dead letter`)
+        await client.hdel(known(job.queueName).toKey(job.id as string), CRASHES)
         await job.retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: true })
       }),
 

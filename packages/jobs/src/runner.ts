@@ -13,6 +13,8 @@ export interface RunnerOptions {
   definitions: Definitions
   sandboxes: Sandboxes
   log: FastifyBaseLogger
+  /** Makes BullMQ forget that a job was started once more. */
+  uncountStart: (job: Job) => Promise<unknown>
   /** How long a handler gets to end by itself after its signal, in ms. Default 5,000. */
   grace?: number
 }
@@ -23,7 +25,8 @@ const UNKNOWN_DELAY = 5_000
 /** BullMQ's processor for one queue: `signal` aborts when the job is lost, or is to be handed back. */
 export type Runner = (job: Job, token: string | undefined, signal: AbortSignal | undefined) => Promise<unknown>
 
-export function createRunner({ definitions, sandboxes, log, grace = 5_000 }: RunnerOptions): Runner {
+export function createRunner(options: RunnerOptions): Runner {
+  const { definitions, sandboxes, log, uncountStart, grace = 5_000 } = options
   return async function runJob(job, token = '', signal = new AbortController().signal) {
     const { name } = job
     const queue = job.queueName
@@ -31,6 +34,8 @@ export function createRunner({ definitions, sandboxes, log, grace = 5_000 }: Run
     const definition = definitions.get(name)
     if (definition?.queue !== queue) {
       log.warn({ job: id, name }, 'this process has no handler for the job; it waits for one that has')
+      // It was not run: nothing that a handler would have to know of.
+      await uncountStart(job).catch(() => undefined)
       await job.moveToDelayed(Date.now() + UNKNOWN_DELAY, token)
       throw new DelayedError()
     }
@@ -53,7 +58,7 @@ export function createRunner({ definitions, sandboxes, log, grace = 5_000 }: Run
       if (thrown instanceof WaitingError) throw thrown
       // BullMQ reads the message of whatever was thrown.
       const error = thrown instanceof Error ? thrown : new Error(`thrown: ${show(thrown)}`)
-      const final = error instanceof UnrecoverableError || job.attemptsMade + 1 >= definition.attempts
+      const final = error instanceof UnrecoverableError || job.attemptsMade + 1 >= attemptsOf(job)
       log.warn({ job: id, name, err: error, final }, final ? 'job failed for good' : 'job failed, to be tried again')
       failedChannel.publish(() => ({
         queue,
@@ -140,8 +145,13 @@ function readData(definition: Definition, job: Job): Envelope {
   }
 }
 
+/** BullMQ goes by what the job was added with, which another release may have done. */
+function attemptsOf(job: Job): number {
+  return job.opts.attempts ?? 1
+}
+
 function contextOf(
-  { name, attempts }: Definition,
+  { name }: Definition,
   job: Job,
   { key }: Envelope,
   id: string,
@@ -151,7 +161,7 @@ function contextOf(
     id,
     name,
     attempt: job.attemptsMade + 1,
-    attempts,
+    attempts: attemptsOf(job),
     // Started, but neither completed nor failed.
     reruns: Math.max(0, job.attemptsStarted - job.attemptsMade - 1),
     idempotencyKey: key ?? id,

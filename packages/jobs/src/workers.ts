@@ -1,8 +1,10 @@
 import { hostname } from 'node:os'
 import { type Connections, type DrainContext, withDeadline } from '@fastify-scale/kit'
-import { Worker } from 'bullmq'
+import { type Job, Worker } from 'bullmq'
 import type { FastifyBaseLogger } from 'fastify'
+import { failedChannel } from './channels.ts'
 import { HandBackError, LockLostError } from './errors.ts'
+import { toPublicId } from './ids.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Runner } from './runner.ts'
 
@@ -33,6 +35,18 @@ function once(signal: AbortSignal): Promise<void> {
 export function createWorkers({ connections, options, prefix, run, log }: WorkersOptions): Workers {
   const workers: Worker[] = []
   const running = new Set<Promise<unknown>>()
+  /** What the runner has told of already. */
+  const told = new WeakSet<Error>()
+
+  /** A failure that is not a run's: the job lost its process too often, or its result can't be written down. */
+  function onFailed(job: Job | undefined, error: Error): void {
+    if (!job || told.has(error)) return
+    const { queueName: queue, name } = job
+    const id = toPublicId({ queue, jobId: job.id as string })
+    const final = job.finishedOn !== undefined
+    log.warn({ job: id, name, err: error, final }, final ? 'job failed for good' : 'job failed, to be tried again')
+    failedChannel.publish(() => ({ queue, name, id, ms: 0, error, final }))
+  }
 
   /** One queue. */
   function start(queue: string): Worker {
@@ -41,7 +55,7 @@ export function createWorkers({ connections, options, prefix, run, log }: Worker
       queue,
       (job, token, signal) => {
         const work = run(job, token, signal)
-        const done = work.catch(() => undefined).finally(() => running.delete(done))
+        const done = work.catch((error: unknown) => void told.add(error as Error)).finally(() => running.delete(done))
         running.add(done)
         return work
       },
@@ -62,6 +76,7 @@ export function createWorkers({ connections, options, prefix, run, log }: Worker
       },
     )
     worker.on('error', (error) => log.debug({ err: error, queue }, 'jobs: a worker met an error'))
+    worker.on('failed', onFailed)
     worker.on('stalled', (jobId) =>
       log.warn({ queue, job: `${queue}.${jobId}` }, 'a job lost its process and runs again'),
     )
