@@ -53,7 +53,7 @@ export interface StartClusterOptions {
   startTimeout?: Duration
   /** How long a worker may drain until it is killed. Default `'30s'`. */
   drainTimeout?: Duration
-  /** A worker whose event loop does not answer for this long is replaced. 0 turns that off. Default `'10s'`. */
+  /** A worker whose event loop does not answer for this long, 200 ms or more, is replaced. 0 turns that off. Default `'10s'`. */
   hangTimeout?: Duration
   /**
    * Lines that the cluster should not be past for long. `cpu` and `memory`: shares of what the machine or the container
@@ -125,6 +125,9 @@ export interface WorkerRange {
   initial: number
 }
 
+/** Below this, in ms, what any process does in passing would be a hang: garbage collection, a busy machine. */
+const SHORTEST_HANG = 200
+
 /** More workers than this are a slip of the finger. */
 const MOST_WORKERS = 1_024
 
@@ -188,7 +191,7 @@ export function resolveOptions(options: StartClusterOptions, cores: () => number
     sticky: resolveSticky(options),
     startTimeout: parseDuration(options.startTimeout ?? '30s', { name: 'startTimeout', fail }),
     drainTimeout: parseDuration(options.drainTimeout ?? '30s', { name: 'drainTimeout', fail }),
-    hangTimeout: parseDuration(options.hangTimeout ?? '10s', { name: 'hangTimeout', min: 0, fail }),
+    hangTimeout: resolveHangTimeout(options),
     redLines: resolveRedLines(options),
     shed: options.shed ?? false,
     metrics: options.metrics ?? true,
@@ -201,6 +204,13 @@ export function resolveOptions(options: StartClusterOptions, cores: () => number
     cwd: options.cwd ?? process.env.PWD ?? process.cwd(),
     runtimeDir: options.runtimeDir,
   }
+}
+
+function resolveHangTimeout({ hangTimeout = '10s' }: StartClusterOptions): number {
+  const ms = parseDuration(hangTimeout, { name: 'hangTimeout', min: 0, fail })
+  if (ms > 0 && ms < SHORTEST_HANG)
+    throw fail(`option 'hangTimeout' must be 0 (off) or at least ${SHORTEST_HANG} ms, but is ${show(hangTimeout)}`)
+  return ms
 }
 
 function resolveSticky({ sticky, balance, path }: StartClusterOptions): Sticky | undefined {

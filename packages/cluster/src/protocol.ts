@@ -57,6 +57,8 @@ export type FromWorker =
   | { t: 'drained'; moved: number; cut: number }
   /** The event loop lives. */
   | ({ t: 'beat' } & Beat)
+  /** So does this, in between, where the launcher is soon to take silence for a hang. */
+  | { t: 'alive' }
   /** One log line, while tailed. */
   | { t: 'line'; line: string }
 
@@ -119,6 +121,7 @@ const FROM_WORKER = checks<FromWorker['t']>({
     aborted: 'number?',
     p99: 'number?',
   },
+  alive: {},
   line: { line: 'string' },
 })
 

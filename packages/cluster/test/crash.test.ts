@@ -278,6 +278,16 @@ describe('a worker that hangs', () => {
   }, 60_000)
 })
 
+test('a hang timeout below a second ends who hangs, and nobody who is only idle', async () => {
+  const launcher = await start({ args: ['--hang-timeout', '800ms'] })
+  await waitFor(async () => (await launcher.status()).slots.every(({ uptime = 0 }) => uptime > 4_000), {
+    timeout: 20_000,
+  })
+  expect((await launcher.status()).slots.map(({ restarts }) => restarts)).toEqual([0, 0])
+  void fetch(`${launcher.url}/hang`).catch(() => undefined)
+  await waitFor(() => launcher.said(/hangs: its event loop did not answer/).length === 1, { timeout: 20_000 })
+}, 60_000)
+
 describe('a worker that says nonsense', () => {
   test('well-formed messages with wrong content hurt nothing', async () => {
     const launcher = await start()

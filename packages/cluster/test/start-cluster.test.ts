@@ -56,6 +56,11 @@ test.each([
 describe('options', () => {
   const cores = (): number => 6
 
+  test('hangTimeout 0 turns the watchdog off', () => {
+    expect(resolveOptions({ app: 'a', hangTimeout: 0 }, cores).hangTimeout).toBe(0)
+    expect(resolveOptions({ app: 'a', hangTimeout: 200 }, cores).hangTimeout).toBe(200)
+  })
+
   test.each([
     ['auto', { min: 6, max: 6, initial: 6 }],
     [3, { min: 3, max: 3, initial: 3 }],
@@ -73,6 +78,7 @@ describe('options', () => {
     [{ app: 'a', maxMemory: 'lots' }, /option 'maxMemory'/],
     [{ app: 'a', logLevel: 'loud' }, /option 'logLevel'/],
     [{ app: 'a', port: 1.5 }, /option 'port'/],
+    [{ app: 'a', hangTimeout: '100ms' }, /option 'hangTimeout' must be 0 \(off\) or at least 200 ms, but is '100ms'/],
     [{ app: 'a', workers: '1e3' }, /option 'workers'/],
   ])('%j is refused', (options, says) => {
     expect(() => resolveOptions(options as never, cores)).toThrow(says)

@@ -15,7 +15,7 @@ export interface CrewOptions {
   /** What all workers have in common; `app` and `cwd` are resolved anew for each fork. */
   spec(): Pick<
     WorkerSpec,
-    'app' | 'name' | 'startTimeout' | 'logLevel' | 'requestLog' | 'shed' | 'metrics' | 'jobsApart'
+    'app' | 'name' | 'startTimeout' | 'hangTimeout' | 'logLevel' | 'requestLog' | 'shed' | 'metrics' | 'jobsApart'
   > & {
     cwd: string
   }

@@ -61,6 +61,7 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
       cwd: resolveCwd(options.cwd),
       name: options.name,
       startTimeout: options.startTimeout,
+      hangTimeout: options.hangTimeout,
       logLevel: options.logLevel,
       requestLog: options.requestLog,
       shed: options.shed,

@@ -4,7 +4,7 @@ import type { Beat } from '../protocol.ts'
 import type { Connections } from './connections.ts'
 
 /** How often a worker says that it lives, in ms. */
-export const BEAT = 1_000
+const BEAT = 1_000
 
 /** Measures the event loop and sends a beat every second. Ends with the process. */
 export function startBeat(
@@ -36,6 +36,15 @@ export function startBeat(
     delay.reset()
   }, BEAT)
   timer.unref()
+}
+
+/**
+ * Says that the event loop lives in between, where the launcher would take the time from beat to beat for a hang. The
+ * beats stay as they are: what they measure is of a second. Ends with the process.
+ */
+export function startPulse(send: () => void, hangTimeout: number): void {
+  const every = hangTimeout / 4
+  if (every > 0 && every < BEAT) setInterval(send, every).unref()
 }
 
 function round(value: number, digits: number): number {

@@ -5,7 +5,7 @@ import { type LauncherLink, offerLink } from '../link.ts'
 import type { NativeHandle } from '../primary/listener.ts'
 import scaleCluster from '../plugin.ts'
 import type { ToWorker } from '../protocol.ts'
-import { startBeat } from './beat.ts'
+import { startBeat, startPulse } from './beat.ts'
 import { createWorkerChannel, type WorkerChannel } from './channel.ts'
 import { type Connections, trackConnections } from './connections.ts'
 import { drain } from './drain.ts'
@@ -49,6 +49,7 @@ async function main(channel: WorkerChannel): Promise<void> {
     () => state.connections,
     () => link.stats?.(),
   )
+  startPulse(() => channel.tell({ t: 'alive' }), spec.hangTimeout ?? 0)
 
   const app = await loadApp(spec.app, {
     serverOptions: log.serverOptions,

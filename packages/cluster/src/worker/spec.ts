@@ -15,6 +15,8 @@ export interface WorkerSpec {
   name: string
   /** ms that loading the app and its readiness checks may take. */
   startTimeout: number
+  /** ms of silence that are a hang to the launcher, 0 where none is; absent from a launcher older than the worker. */
+  hangTimeout?: number
   logLevel: string
   /** Log a line when a request comes in and when it is answered. */
   requestLog: boolean
