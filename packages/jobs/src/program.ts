@@ -1,4 +1,5 @@
 import { CliError, type CliProgram, type CliStreams, parseInteger } from '@fastify-scale/kit'
+import { NotFoundError } from './errors.ts'
 import { type Tool, openTool } from './tool.ts'
 import type { DeadLetter } from './types.ts'
 
@@ -60,16 +61,8 @@ export function createProgram(streams: CliStreams, version: string): CliProgram 
               throw wrong('say which jobs: their ids, or --all and a queue')
             let retried = 0
             if (typeof all === 'string') {
-              // One that fails again meanwhile is not taken a second time.
-              const start = Date.now()
-              for (;;) {
-                const letters = (await tool.reader.deadLetters(all, 1_000)).filter(
-                  ({ finishedAt = 0 }) => finishedAt <= start,
-                )
-                if (letters.length === 0) break
-                for (const { id } of letters) await tool.reader.retry(id)
-                retried += letters.length
-              }
+              // All ids first: one that fails again meanwhile is not taken a second time.
+              for (const id of await tool.deadLetterIds(all)) if (await retryIfThere(tool, id)) retried++
             } else {
               for (const id of positionals) {
                 await tool.reader.retry(id)
@@ -94,6 +87,17 @@ async function withTool(values: Values, work: (tool: Tool) => Promise<void>): Pr
     await work(tool)
   } finally {
     await tool.close()
+  }
+}
+
+/** False where somebody else has run it again, or it is not kept any more. */
+async function retryIfThere(tool: Tool, id: string): Promise<boolean> {
+  try {
+    await tool.reader.retry(id)
+    return true
+  } catch (error) {
+    if (error instanceof NotFoundError) return false
+    throw error
   }
 }
 

@@ -1,6 +1,7 @@
 import { type RedisClient, openConnections } from '@fastify-scale/kit'
 import { Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
+import { toPublicId } from './ids.ts'
 import { fail } from './options.ts'
 import { type Reader, createReader } from './reader.ts'
 
@@ -9,6 +10,8 @@ export interface Tool {
   reader: Reader
   /** The names of all queues that were ever used. */
   queues(): Promise<string[]>
+  /** The ids of all dead letters of a queue, the oldest first. */
+  deadLetterIds(queue: string): Promise<string[]>
   close(): Promise<void>
 }
 
@@ -58,6 +61,18 @@ export async function openTool({ redis, prefix }: { redis: string; prefix: strin
         cursor = next
       } while (cursor !== '0')
       return [...names].sort()
+    },
+    async deadLetterIds(queue) {
+      const key = queueOf(queue).toKey('failed')
+      const failedAt = new Map<string, number>()
+      let cursor = '0'
+      do {
+        // Unlike pages by position, it passes over none while others come and go.
+        const [next, found] = await (client as Redis).zscan(key, cursor, 'COUNT', 1_000)
+        for (let i = 0; i < found.length; i += 2) failedAt.set(found[i] as string, Number(found[i + 1]))
+        cursor = next
+      } while (cursor !== '0')
+      return [...failedAt].sort(([, a], [, b]) => a - b).map(([jobId]) => toPublicId({ queue, jobId }))
     },
     async close() {
       await Promise.allSettled([...queues.values()].map((queue) => queue.close()))

@@ -293,6 +293,23 @@ describe('the command fastify-scale-jobs', () => {
     for (const { id } of added) expect(await app.jobs.waitUntilFinished(id)).toBe('ok')
   })
 
+  test('runs every dead letter again, once, however many there are and though they fail at once', async () => {
+    const app = await bench.create({ queues: { images: { concurrency: 50 } } })
+    const runs = new Map<number, number>()
+    const work = app.jobs.define<number>('images.work', { attempts: 1 }, (n) => {
+      runs.set(n, (runs.get(n) ?? 0) + 1)
+      throw new Error('still broken')
+    })
+    await app.ready()
+    const count = 1_200
+    const dead = (times: number) => async () =>
+      (await app.jobs.counts('images')).failed === count && [...runs.values()].every((n) => n === times)
+    await Promise.all(Array.from({ length: count }, (_, n) => work.add(n)))
+    await waitFor(dead(1), { timeout: 30_000 })
+    expect(await run('retry', '--all', 'images')).toMatchObject({ out: `${count} jobs wait to run again\n` })
+    await waitFor(dead(2), { timeout: 30_000 })
+  }, 90_000)
+
   test('mistakes are one line', async () => {
     expect(await run('retry', 'images.nothing')).toMatchObject({
       code: 1,
