@@ -1,4 +1,5 @@
 import type { Namespace } from 'socket.io'
+import { HandshakeRefusal } from './authentication.ts'
 import { connectChannel, disconnectChannel, refuseChannel } from './channels.ts'
 import { type Client, writeDirectly } from './direct-write.ts'
 import { joinFrames } from './frames.ts'
@@ -21,28 +22,51 @@ export interface NamespacesOptions {
 
 /** Authenticates and watches the sockets of every namespace, of those too that are made later. */
 export function serveNamespaces({ io, options, sessions, log, join, onSocket }: NamespacesOptions): void {
-  async function authenticate(socket: RawSocket, next: (error?: Error) => void): Promise<void> {
+  async function authenticate(socket: RawSocket): Promise<Error | undefined> {
     try {
       await sessions.authenticate(socket)
+      return undefined
     } catch (error) {
-      const { message } = error as Error
-      refuseChannel.publish(() => ({ code: message, address: socket.request.origin.address }))
-      return next(error as Error)
+      return refused(socket, error as Error)
     }
-    next()
+  }
+
+  /** Whether a socket that the middlewares let in may still come in. */
+  function recheck(socket: RawSocket): Error | undefined {
+    const code = sessions.endedMeanwhile(socket)
+    return code && refused(socket, new HandshakeRefusal(code))
+  }
+
+  function refused(socket: RawSocket, error: Error): Error {
+    refuseChannel.publish(() => ({ code: error.message, address: socket.request.origin.address }))
+    return error
+  }
+
+  /** Around the middlewares of the user's, those too that a dynamic namespace has already. */
+  function guard(namespace: { run(socket: RawSocket, done: (error?: Error) => void): void }): void {
+    const middlewares = namespace.run.bind(namespace)
+    namespace.run = (socket, done) => {
+      const forget = sessions.expect(socket)
+      const settle = (error?: Error): void => {
+        done(error)
+        // Socket.IO goes on in the next tick, too: the socket is there before it is forgotten here.
+        process.nextTick(forget)
+      }
+      void authenticate(socket).then((error) => {
+        if (error) settle(error)
+        else middlewares(socket, (refusal) => settle(refusal ?? recheck(socket)))
+      })
+    }
   }
 
   function serve(namespace: Namespace): void {
     const { name } = namespace
     joinFrames(namespace.adapter)
     if (options.openNamespaces.has(name)) return
-    // Before the middlewares of the user's, which a dynamic namespace has already.
-    const { _fns: middlewares } = namespace as unknown as { _fns: unknown[] }
-    middlewares.unshift(authenticate)
+    guard(namespace as unknown as Parameters<typeof guard>[0])
     namespace.on('connection', (typed) => {
       const socket = typed as unknown as RawSocket
       writeDirectly(typed.client as unknown as Client)
-      sessions.open(socket)
       onSocket(socket, typed.conn)
       connectChannel.publish(() => ({ id: socket.id, namespace: name, user: socket.data.user?.sub }))
       socket.on('disconnect', (reason: string) =>
@@ -57,6 +81,8 @@ export function serveNamespaces({ io, options, sessions, log, join, onSocket }: 
         isSocketId: (room) => namespace.sockets.has(room),
         log,
       })
+      // The last one: it may end the socket.
+      sessions.open(socket)
     })
   }
 

@@ -86,6 +86,9 @@ export type AuthCode =
   | 'AUTH_TOO_LARGE'
   /** It could not be found out now; try again later. */
   | 'AUTH_UNAVAILABLE'
+  /** The user's sockets were ended while the handshake went on. */
+  | 'TOKEN_REVOKED'
+  | 'DISCONNECTED'
 
 /** Why the server ended a connection. */
 export type CloseCode = 'TOKEN_EXPIRED' | 'TOKEN_REVOKED' | 'DISCONNECTED'

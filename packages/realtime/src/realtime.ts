@@ -54,7 +54,10 @@ export interface Realtime {
    * @throws SCALE_REALTIME_UNAVAILABLE Redis did not answer in time
    */
   presence(room: string): Promise<PresenceMember[]>
-  /** Ends the sockets of a user or a session, on every process that Redis reaches now. */
+  /**
+   * Ends the sockets of a user or a session, on every process that Redis reaches now. Those too whose handshake is under
+   * way: called in a middleware, it refuses the very socket that the middleware lets in, if that is one of them.
+   */
   disconnect(target: DisconnectTarget): void
   /** Calls back when Redis is back after `ms`: broadcasts to plain rooms may have been missed. Returns what stops it. */
   onGap(listener: (ms: number) => void): () => void

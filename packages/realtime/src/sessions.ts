@@ -14,7 +14,7 @@ export interface RawSocket {
   readonly handshake: { auth: Record<string, unknown>; headers: IncomingHttpHeaders }
   readonly request: AdmittedRequest
   readonly rooms: ReadonlySet<string>
-  readonly conn: { readonly writeBuffer: readonly unknown[] }
+  readonly conn: { readonly writeBuffer: readonly unknown[]; readonly readyState: string }
   join(room: string): Promise<void> | void
   leave(room: string): Promise<void> | void
   emit(event: string, ...args: unknown[]): unknown
@@ -35,13 +35,38 @@ export interface DisconnectTarget {
   sid?: string
 }
 
+/** Says why a user's sockets are ended, or undefined where they are not. */
+type Ending = (user: RealtimeUser) => CloseCode | undefined
+
 /** Who is connected to this process, for how long, and until when. */
 export class Sessions {
   readonly #options: SessionsOptions
   readonly #sockets = new Set<RawSocket>()
+  /** Sockets whose handshake is under way, and what has ended users meanwhile. */
+  readonly #arriving = new Map<RawSocket, Ending[]>()
 
   constructor(options: SessionsOptions) {
     this.#options = options
+  }
+
+  /**
+   * From now on whatever ends users counts for this socket too, though it may not be known yet whose it is. To be called
+   * before `authenticate`; returns what is to be called after `open`, or when the socket was refused.
+   */
+  expect(socket: RawSocket): () => void {
+    this.#arriving.set(socket, [])
+    return () => void this.#arriving.delete(socket)
+  }
+
+  /** Why a socket whose handshake is under way may not be let in any more. */
+  endedMeanwhile(socket: RawSocket): CloseCode | undefined {
+    const { user } = socket.data
+    if (!user) return undefined
+    for (const ending of this.#arriving.get(socket) ?? []) {
+      const code = ending(user)
+      if (code) return code
+    }
+    return undefined
   }
 
   /** Checks a handshake and keeps the user in `socket.data`. Rejects with `HandshakeRefusal`. */
@@ -73,23 +98,32 @@ export class Sessions {
       expiry.clear()
       this.#sockets.delete(socket)
     })
+    const code = this.endedMeanwhile(socket)
+    if (code) closeSocket(socket, code)
   }
 
   /** Ends the sockets of revoked users. */
   revoke(isRevoked: (user: AuthenticatedUser) => boolean): void {
-    for (const socket of this.#sockets) {
-      const { user } = socket.data
-      if (user && isRevoked(user as AuthenticatedUser)) closeSocket(socket, 'TOKEN_REVOKED')
-    }
+    this.#end((user) => (isRevoked(user as AuthenticatedUser) ? 'TOKEN_REVOKED' : undefined))
   }
 
   /** Ends the sockets of a user or a session in this process. */
   disconnect({ sub, sid }: DisconnectTarget): void {
+    if (sub === undefined && sid === undefined) return
+    this.#end((user) =>
+      (sub === undefined || user.sub === sub) && (sid === undefined || user.sid === sid) ? 'DISCONNECTED' : undefined,
+    )
+  }
+
+  #end(ending: Ending): void {
     for (const socket of this.#sockets) {
-      const { user } = socket.data
-      if (!user || (sub === undefined && sid === undefined)) continue
-      if ((sub === undefined || user.sub === sub) && (sid === undefined || user.sid === sid))
-        closeSocket(socket, 'DISCONNECTED')
+      const code = socket.data.user && ending(socket.data.user)
+      if (code) closeSocket(socket, code)
+    }
+    for (const [socket, endings] of this.#arriving) {
+      // Of one that is gone nobody hears any more where a middleware never goes on.
+      if (socket.conn.readyState === 'open') endings.push(ending)
+      else this.#arriving.delete(socket)
     }
   }
 
