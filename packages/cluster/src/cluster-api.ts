@@ -36,6 +36,9 @@ export interface Cluster extends Broadcasts {
    * @throws SCALE_CLUSTER_NAME_TAKEN, SCALE_CLUSTER_OPTION
    */
   shared<T>(name: string, options: SharedOptions, loader: SharedLoader<T>): Shared<T>
-  /** Adds metrics of the app's own to those of this worker: a prom-client `Registry`. They are merged over all workers. */
+  /**
+   * Adds metrics of the app's own to those of this worker: a prom-client `Registry`. They are merged over all workers.
+   * A value that is no finite number is left out, and logged once for each metric.
+   */
   addMetrics(source: MetricSource): void
 }

@@ -67,7 +67,7 @@ export async function startServices(primary: Primary, options: ServicesOptions):
   const workers = (): HealthWorker[] =>
     primary.workers().flatMap((worker) => {
       const peer = hub.peer(worker.id)
-      return peer ? [{ id: worker.id, slot: worker.slot, state: worker.state, peer }] : []
+      return peer ? [{ id: worker.id, slot: worker.slot, role: worker.role, state: worker.state, peer }] : []
     })
   const metrics = createMetricsCollector({
     workers: () => workers().filter((worker) => worker.state === 'ready' || worker.state === 'draining'),

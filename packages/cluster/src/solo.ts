@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import { createPeer, createPortPair, type Peer } from './bus.ts'
 import { NoLauncherError } from './errors.ts'
-import { createHealth } from './health/health.ts'
+import { createHealth, type HealthWorker } from './health/health.ts'
 import { metricsPage } from './health/page.ts'
 import { createHub } from './hub.ts'
 import type { WorkerInfo } from './link.ts'
@@ -19,9 +19,9 @@ export function startSolo(app: FastifyInstance, onError: (error: unknown, name: 
   const refuse = (): never => {
     throw new NoLauncherError("no launcher runs this process: start it with 'fastify-scale start'")
   }
-  const all = (): { id: number; slot: number; state: 'ready' | 'draining'; peer: Peer }[] => {
+  const all = (): HealthWorker[] => {
     const peer = hub.peer(0)
-    return peer ? [{ id: 0, slot: 0, state: closing ? 'draining' : 'ready', peer }] : []
+    return peer ? [{ id: 0, slot: 0, role: SOLO.role, state: closing ? 'draining' : 'ready', peer }] : []
   }
   const metrics = createMetricsCollector({ workers: all })
   const health = createHealth({ state: () => (closing ? 'stopping' : 'running'), workers: all, cacheMs: 0 })

@@ -11,11 +11,16 @@ import { waitFor } from './helpers.ts'
 
 type State = 'starting' | 'running' | 'stopping'
 
-function worker(slot: number, state: HealthWorker['state'], answers: Record<string, () => unknown>): HealthWorker {
+function worker(
+  slot: number,
+  state: HealthWorker['state'],
+  answers: Record<string, () => unknown>,
+  role = 'web',
+): HealthWorker {
   const [near, far] = createPortPair()
   const own = createPeer(near)
   for (const [name, answer] of Object.entries(answers)) own.onCall(name, answer)
-  return { id: slot, slot, state, peer: createPeer(far) }
+  return { id: slot, slot, role, state, peer: createPeer(far) }
 }
 const silent = (): Promise<never> => new Promise(() => undefined)
 const passes = { 'health.ping': () => true, 'health.ready': () => ({ ready: true, checks: [] }) }
@@ -51,6 +56,14 @@ describe('readyz', () => {
     expect((await health([b]).readyz()).status).toBe(503)
     expect((await health([]).readyz()).status).toBe(503)
     expect((await health([a, worker(1, 'ready', { 'health.ready': () => 'nonsense' })]).readyz()).status).toBe(200)
+  })
+
+  it('wants one that listens, which job workers do not', async () => {
+    const jobs = worker(2, 'ready', passes, 'jobs')
+    expect((await health([worker(0, 'ready', passes), jobs]).readyz()).status).toBe(200)
+    expect((await health([worker(0, 'starting', passes), jobs]).readyz()).status).toBe(503)
+    expect((await health([worker(0, 'ready', hangs), jobs]).readyz()).status).toBe(503)
+    expect((await health([worker(0, 'ready', passes), worker(2, 'ready', fails, 'jobs')]).readyz()).status).toBe(503)
   })
 
   it('does not ask workers that drain or start', async () => {
@@ -101,6 +114,9 @@ describe('livez', () => {
     expect((await health([], 'starting').livez()).status).toBe(200)
     expect((await health([worker(0, 'ready', hangs)]).livez()).status).toBe(503)
     expect((await health([]).livez()).status).toBe(503)
+    const jobs = worker(1, 'ready', passes, 'jobs')
+    expect((await health([worker(0, 'ready', hangs), jobs]).livez()).status).toBe(503)
+    expect((await health([worker(0, 'starting', passes), jobs]).livez()).status).toBe(200)
   })
 })
 

@@ -12,6 +12,7 @@ import scaleCluster, { type ScaleClusterOptions } from '../src/index.ts'
 import { createMetricsCollector } from '../src/metrics/collect.ts'
 import { countConnections } from '../src/metrics/connections.ts'
 import { createHttpRecorder } from '../src/metrics/http.ts'
+import { measureWorker } from '../src/metrics/worker.ts'
 import { waitFor } from './helpers.ts'
 
 const apps: FastifyInstance[] = []
@@ -195,6 +196,37 @@ describe('an app with metrics of its own', () => {
     const text = await scrape(app)
     expect(valueOf(text, 'orders_total{kind="new"}')).toBe(3)
     expect(valueOf(text, 'nodejs_heap_size_used_bytes{slot="0"}')).toBeGreaterThan(0)
+  })
+
+  it('loses a value that is no finite number, says so once, and keeps the rest', async () => {
+    const app = Fastify()
+    apps.push(app)
+    const errors: string[] = []
+    const metrics = measureWorker(app, 0, (error) => errors.push((error as Error).message))
+    const registers = [new promClient.Registry()]
+    metrics.add(registers[0] as promClient.Registry)
+    const ratio = new promClient.Gauge({ name: 'hit_ratio', help: 'r', labelNames: ['cache'], registers })
+    ratio.set({ cache: 'new' }, 0 / 0)
+    ratio.set({ cache: 'old' }, 0.5)
+    new promClient.Gauge({ name: 'wait', help: 'w', registers }).set(Number.POSITIVE_INFINITY)
+    new promClient.Counter({ name: 'orders_total', help: 'o', registers }).inc(3)
+    const [near, far] = createPortPair()
+    // As over the channel of a worker, where neither survives.
+    createPeer(near).onCall('metrics.snapshot', async () => JSON.parse(JSON.stringify(await metrics.snapshot())))
+    const collector = createMetricsCollector({ workers: () => [{ id: 0, slot: 0, peer: createPeer(far) }] })
+    for (let scrapes = 0; scrapes < 2; scrapes++) {
+      const text = await collector.text()
+      expect(valueOf(text, 'fastify_scale_worker_silent{slot="0"}')).toBe(0)
+      expect(valueOf(text, 'orders_total')).toBe(3)
+      expect(valueOf(text, 'hit_ratio{cache="old"}')).toBe(0.5)
+      expect(valueOf(text, 'nodejs_heap_size_used_bytes{slot="0"}')).toBeGreaterThan(0)
+      expect(text).not.toMatch(/NaN|null|^wait .|cache="new"/m)
+    }
+    expect(errors).toEqual([
+      "metric 'hit_ratio' has a value that is no finite number: NaN; it is left out",
+      "metric 'wait' has a value that is no finite number: Infinity; it is left out",
+    ])
+    metrics.stop()
   })
 
   it('has nothing but flags with metrics off', async () => {

@@ -6,6 +6,8 @@ import { jsonPage, type Page } from './page.ts'
 export interface HealthWorker {
   id: number
   slot: number
+  /** `web` where it listens. */
+  role: string
   state: 'starting' | 'ready' | 'draining' | 'gone'
   peer: Peer
 }
@@ -24,17 +26,18 @@ export interface HealthOptions {
 }
 
 export interface Health {
-  /** 200 as long as the primary lives and one worker at least answers; also while the first start is going on. */
+  /** 200 as long as the primary lives and one worker at least that listens answers; also while the first start is going on. */
   livez(): Promise<Page>
   /**
-   * 200 when every worker that answers passes all its readiness checks, and at most one does not answer. 503 while
-   * starting and stopping, and where none is up.
+   * 200 when every worker that answers passes all its readiness checks, one that listens is among them, and at most one
+   * does not answer. 503 while starting and stopping, and where none is up.
    */
   readyz(): Promise<Page>
 }
 
 interface WorkerReport {
   slot: number
+  role: string
   ready: boolean
   /** Absent where the worker did not answer. */
   checks?: ReadinessResult[]
@@ -46,15 +49,16 @@ export function createHealth(options: HealthOptions): Health {
   let cached: { at: number; page: Promise<Page> } | undefined
 
   async function ask(worker: HealthWorker): Promise<WorkerReport> {
+    const { slot, role } = worker
     try {
       const answer = (await worker.peer.call('health.ready', null, timeout)) as {
         ready?: unknown
         checks?: ReadinessResult[]
       } | null
-      if (!Array.isArray(answer?.checks)) return { slot: worker.slot, ready: false, reason: 'answered nonsense' }
-      return { slot: worker.slot, ready: answer.ready === true, checks: answer.checks }
+      if (!Array.isArray(answer?.checks)) return { slot, role, ready: false, reason: 'answered nonsense' }
+      return { slot, role, ready: answer.ready === true, checks: answer.checks }
     } catch (error) {
-      return { slot: worker.slot, ready: false, reason: (error as Error).message }
+      return { slot, role, ready: false, reason: (error as Error).message }
     }
   }
 
@@ -63,7 +67,8 @@ export function createHealth(options: HealthOptions): Health {
     // A worker that drains has a successor that is asked, and one that starts is not sent requests yet.
     const reports = await Promise.all([...workers()].filter((worker) => worker.state === 'ready').map(ask))
     const answered = reports.filter((report) => report.checks)
-    const ok = answered.length > 0 && answered.every((report) => report.ready) && reports.length - answered.length <= 1
+    const ok =
+      answered.some(listens) && answered.every((report) => report.ready) && reports.length - answered.length <= 1
     // The state may have changed while they were asked.
     const status = state() !== 'running' ? state() : ok ? 'ready' : 'not ready'
     return jsonPage(status === 'ready' ? 200 : 503, { status, workers: reports, warnings: warnings?.() ?? [] })
@@ -73,7 +78,7 @@ export function createHealth(options: HealthOptions): Health {
     async livez() {
       if (state() === 'starting') return jsonPage(200, { status: 'starting' })
       const answers = [...workers()]
-        .filter((worker) => worker.state !== 'gone')
+        .filter((worker) => worker.state !== 'gone' && listens(worker))
         .map((worker) => worker.peer.call('health.ping', null, timeout))
       try {
         await Promise.any(answers)
@@ -87,4 +92,9 @@ export function createHealth(options: HealthOptions): Health {
       return cached.page
     },
   }
+}
+
+/** Job workers do not: where only they are left, nobody serves. */
+function listens({ role }: { role: string }): boolean {
+  return role === 'web'
 }

@@ -42,6 +42,20 @@ export function histogramValues(
   return values
 }
 
+/** Without values that JSON can't carry, such as the ratio 0 / 0. `onDropped` hears of each. */
+export function finiteOnly(
+  metrics: readonly MetricSnapshot[],
+  onDropped: (name: string, value: number) => void,
+): MetricSnapshot[] {
+  return metrics.map((metric) => {
+    const values = metric.values.filter(({ value }) => {
+      if (!Number.isFinite(value)) onDropped(metric.name, value)
+      return Number.isFinite(value)
+    })
+    return values.length === metric.values.length ? metric : { ...metric, values }
+  })
+}
+
 /** True where a snapshot that came over the channel has the shape that merging needs. */
 export function isSnapshot(data: unknown): data is MetricSnapshot[] {
   return (

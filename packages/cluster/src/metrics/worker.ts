@@ -5,7 +5,7 @@ import { countEvents } from './events.ts'
 import { createHttpRecorder } from './http.ts'
 import { watchProcess } from './process.ts'
 import { recordResponses } from './responses.ts'
-import { isSnapshot, type MetricSnapshot, type MetricSource } from './snapshot.ts'
+import { finiteOnly, isSnapshot, type MetricSnapshot, type MetricSource } from './snapshot.ts'
 
 /** What `status` shows of a worker. */
 export interface WorkerStats {
@@ -53,13 +53,21 @@ export function measureWorker(app: FastifyInstance, slot: number, onError: (erro
   const events = countEvents()
   const aborts = countAborts(app.server)
   const sources: MetricSource[] = []
+  const told = new Set<string>()
 
   const stopRecording = recordResponses(app, recorder)
+
+  function onDropped(name: string, value: number): void {
+    // Once: it may well be so at each scrape.
+    if (told.has(name)) return
+    told.add(name)
+    onError(new RangeError(`metric '${name}' has a value that is no finite number: ${value}; it is left out`))
+  }
 
   async function read(source: MetricSource): Promise<MetricSnapshot[]> {
     try {
       const metrics = await source.getMetricsAsJSON()
-      if (isSnapshot(metrics)) return metrics
+      if (isSnapshot(metrics)) return finiteOnly(metrics, onDropped)
       onError(new TypeError('getMetricsAsJSON() must give what that of prom-client gives'))
     } catch (error) {
       onError(error)
