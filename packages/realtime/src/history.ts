@@ -50,10 +50,12 @@ export class HistoryRooms {
   readonly #channels = new Map<string, Followed>()
   readonly #timer: NodeJS.Timeout
   #subscriber: Subscriber | undefined
+  /** Quiet rooms are being asked about. */
+  #asking = false
 
   constructor(options: HistoryRoomsOptions) {
     this.#options = options
-    this.#timer = setInterval(() => void this.#check(), options.checkInterval)
+    this.#timer = setInterval(() => this.#check(), options.checkInterval)
     this.#timer.unref()
   }
 
@@ -237,7 +239,7 @@ export class HistoryRooms {
    * Lets go of rooms without sockets (not at once: on a reload they are back in a moment), and asks about the quiet ones:
    * a subscription can be lost without a sign, as when a cluster moves a slot.
    */
-  async #check(): Promise<void> {
+  #check(): void {
     const quiet: Followed[] = []
     for (const followed of this.#rooms.values()) {
       const { room, holds } = followed
@@ -250,7 +252,10 @@ export class HistoryRooms {
       if (!room.active) quiet.push(followed)
       room.active = false
     }
-    await this.#fillAll(quiet)
+    // One at a time: while Redis is away it does not end, and more of them would only add up.
+    if (this.#asking) return
+    this.#asking = true
+    void this.#fillAll(quiet).finally(() => (this.#asking = false))
   }
 
   async #fillAll(all: Followed[]): Promise<void> {

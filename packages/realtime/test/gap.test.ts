@@ -1,4 +1,5 @@
-import { describe, expect, it } from 'vitest'
+import { waitFor } from '@fastify-scale/dev-services'
+import { describe, expect, it, vi } from 'vitest'
 import { Tracker } from '../src/client/tracker.ts'
 import { HistoryRooms } from '../src/history.ts'
 import type { Position } from '../src/index.ts'
@@ -240,6 +241,59 @@ describe('a socket that resumes from the log', () => {
     for (const entry of late) come(entry)
     expect(sent).toEqual([9, 10, 11])
     expect(await join(12)).toEqual({ ok: true, epoch: 'a', seq: 11, resync: true })
+  })
+})
+
+it('asks about quiet rooms once at a time while the log can not be read, and lets go of rooms that nobody is in', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+  onEnd(() => vi.useRealTimers())
+  const log = new Log(10)
+  let away = false
+  let readings = 0
+  let members = 1
+  const rooms = new HistoryRooms({
+    store: {
+      sharded: false,
+      channel: (room: string) => room,
+      async read(_room: string, _rule: unknown, after: number, known: Known) {
+        if (away) throw new Error('away')
+        readings++
+        return log.read(after, known)
+      },
+    } as never,
+    emit: () => undefined,
+    members: () => members,
+    log: { error: () => undefined },
+    checkInterval: 1_000,
+  })
+  onEnd(() => rooms.close())
+  rooms.listen({ on: () => undefined, add: async () => true, remove: () => undefined } as never)
+  const names = Array.from({ length: 500 }, (_, n) => `r${n}`)
+  const rule = { matches: () => true, history: 10, ttl: 1_000, presence: false }
+  for (const name of names) rooms.follow(name, rule)
+  await waitFor(() => names.every((name) => rooms.known(name)))
+  away = true
+  vi.advanceTimersByTime(100_000)
+  away = false
+  readings = 0
+  await waitFor(() => readings >= 500)
+  // Whatever else had been asked for meanwhile would come at once.
+  let last = 0
+  await waitFor(() => last === (last = readings))
+  expect(readings).toBe(500)
+
+  away = true
+  vi.advanceTimersByTime(1_000)
+  members = 0
+  vi.advanceTimersByTime(2_000)
+  expect(rooms.size).toBe(0)
+  // And when it is back, again.
+  ;[away, readings, members] = [false, 0, 1]
+  rooms.follow('r0', rule)
+  await waitFor(() => readings === 1)
+  await waitFor(() => {
+    vi.advanceTimersByTime(1_000)
+    return readings >= 3
   })
 })
 
