@@ -185,8 +185,8 @@ export function resolveOptions(options: StartClusterOptions, cores: () => number
         ? 'idle'
         : parseInteger(options.jobNice ?? 10, { name: 'jobNice', min: 0, max: 19, fail }),
     port: parseInteger(options.port ?? 3_000, { name: 'port', min: 0, max: 65_535, fail }),
-    host: options.host ?? 'localhost',
-    path: options.path,
+    host: textOf(options.host ?? 'localhost', 'host', 'an address or a name'),
+    path: options.path === undefined ? undefined : textOf(options.path, 'path', 'the path of a unix socket'),
     balance,
     sticky: resolveSticky(options),
     startTimeout: parseDuration(options.startTimeout ?? '30s', { name: 'startTimeout', fail }),
@@ -204,6 +204,12 @@ export function resolveOptions(options: StartClusterOptions, cores: () => number
     cwd: options.cwd ?? process.env.PWD ?? process.cwd(),
     runtimeDir: options.runtimeDir,
   }
+}
+
+/** Empty text is what a variable gives that is not set: to listen nowhere is never meant. */
+function textOf(value: unknown, name: string, form: string): string {
+  if (typeof value !== 'string' || value === '') throw fail(`option '${name}' must be ${form}, but is ${show(value)}`)
+  return value
 }
 
 function resolveHangTimeout({ hangTimeout = '10s' }: StartClusterOptions): number {

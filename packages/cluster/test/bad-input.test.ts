@@ -109,6 +109,8 @@ describe('what can not be started says why in one line, and leaves nothing behin
       1,
       /cannot listen on 'no\.such\.host\.invalid'/,
     ],
+    ['an empty host', () => [APP, '--host', ''], 1, /option 'host' must be an address or a name, but is ''/],
+    ['an empty socket', () => [APP, '--socket', ''], 1, /option 'path' must be the path of a unix socket, but is ''/],
     ['a host of another machine', () => [APP, '--host', '203.0.113.7'], 1, /this machine does not have that address/],
     ['an unknown option', () => [APP, '--wokers', '2'], 2, /Unknown option '--wokers'/],
     [

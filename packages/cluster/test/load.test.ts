@@ -126,6 +126,27 @@ test('measures a URL, with failures told and the exit code 1', async () => {
   }
 })
 
+test("measures a URL's own path, unless --path names another", async () => {
+  const asked = new Set<string>()
+  const server = Fastify()
+  server.get('/*', async ({ url }) => asked.add(url).size)
+  const base = await server.listen({ port: 0, host: '127.0.0.1' })
+  const load = (...args: string[]) =>
+    run(process.execPath, [cli, 'load', ...args, '--connections', '1', '--seconds', '1'])
+  try {
+    await load(`${base}/api/photos?page=2`)
+    expect([...asked]).toEqual(['/api/photos?page=2'])
+    asked.clear()
+    await load(`${base}/api/photos`, '--path', '/other')
+    expect([...asked]).toEqual(['/other'])
+    asked.clear()
+    await load(base)
+    expect([...asked]).toEqual(['/'])
+  } finally {
+    await server.close()
+  }
+}, 60_000)
+
 test.each([
   [[], 2, /of what\?/],
   [['nowhere.js'], 1, /there is no app/],

@@ -22,7 +22,7 @@ export const load: CliCommand = {
     html: { type: 'string' },
   },
   help: {
-    path: 'what to request; default /',
+    path: "what to request; default: the URL's own path, of an app /",
     header: "a header, 'name: value'; may be given several times",
     workers: 'numbers of workers, for an app; default 1 up to the number of cores, doubling',
     connections: 'levels of load; default 1,8,32,128',
@@ -37,17 +37,18 @@ export const load: CliCommand = {
     const connections = numbers(text(values, 'connections') ?? '1,8,32,128', 'connections', 10_000)
     const seconds = numbers(text(values, 'seconds') ?? '5', 'seconds', 3_600)[0] as number
     const headers = headersOf(values['header'])
-    const path = text(values, 'path') ?? '/'
+    const url = URL.canParse(what) && /^https?:/.test(what) ? new URL(what) : undefined
+    const path = text(values, 'path') ?? (url ? `${url.pathname}${url.search}` : '/')
     const autocannon = await loadAutocannon()
     const levels: Level[] = []
-    const run = async (base: string, target?: Target, workers?: number): Promise<void> => {
+    const run = async (to: URL, target?: Target, workers?: number): Promise<void> => {
       for (const count of connections) {
         progress(
           `${workers === undefined ? '' : `${workers} ${workers === 1 ? 'worker' : 'workers'}, `}${count} connections, ${seconds} s`,
         )
         levels.push(
           await driveLevel(autocannon, {
-            url: new URL(path, base).href,
+            url: to.href,
             headers,
             connections: count,
             seconds,
@@ -58,13 +59,13 @@ export const load: CliCommand = {
       }
     }
 
-    if (URL.canParse(what) && /^https?:/.test(what)) await run(what)
+    if (url) await run(values['path'] === undefined ? url : new URL(path, url))
     else {
       const app = resolveApp(what, process.cwd())
       for (const workers of numbers(text(values, 'workers') ?? doubling(defaultWorkers()), 'workers', 1_024)) {
         const target = await startTarget(app, workers)
         try {
-          await run(target.url, target, workers)
+          await run(new URL(path, target.url), target, workers)
         } finally {
           await target.stop()
         }
