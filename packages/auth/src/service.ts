@@ -3,7 +3,7 @@ import { AuthArgumentError, AuthUnsupportedError, RefreshInvalidError, RefreshRe
 import { type Issuer, serializeClaims } from './issuer.ts'
 import type { RevocationEntry } from './revocation.ts'
 import type { RevocationStream } from './revocation-stream.ts'
-import type { Session, SessionGrant, SessionStore } from './session.ts'
+import type { RefreshLook, Session, SessionGrant, SessionStore } from './session.ts'
 import type { LoginClaims } from './user.ts'
 
 /** What a client gets (RFC 6749, 5.1). */
@@ -32,15 +32,16 @@ export type RevokeTarget =
 
 export interface RefreshOptions {
   /**
-   * Looks at the user again: returns the claims for the new access token (and the ones after it), or undefined to end the
-   * session. Without it the claims of the login go on.
+   * Looks at the user again: returns the claims for the new access token and the ones after it, or undefined to end the
+   * session. Called before the token is used: where it throws, the refresh rejects with that and the token stays good.
+   * Called again with each attempt. Without it the session's claims go on: those of the last update, or of the login.
    */
   update?: (claims: LoginClaims) => LoginClaims | undefined | Promise<LoginClaims | undefined>
 }
 
 /** A session of a user's, for a list of their devices; `revoke({ sid })` ends it. */
 export interface SessionInfo extends Omit<Session, 'claims'> {
-  /** The claims given at login: put the name of the device among them. */
+  /** The claims given at login, or by the last update: put the name of the device among them. */
   claims: LoginClaims
 }
 
@@ -83,6 +84,35 @@ export function createAuthService(parts: {
     await store.end(sid)
   }
 
+  /** Said only when every process will know; until then the session stays dead, and asking again publishes again. */
+  async function endReused(sid: string): Promise<never> {
+    refreshChannel.publish(() => ({ outcome: 'reused', sid }))
+    await needSessions('refresh').stream.publish({ kind: 'sid', id: sid })
+    throw new RefreshReusedError()
+  }
+
+  /** All that may fail in `update` or in what it returns, before the token is used: then asking again is as good. */
+  async function lookAndUpdate(
+    refreshToken: string,
+    update: NonNullable<RefreshOptions['update']>,
+  ): Promise<{ look: RefreshLook; claims: string | undefined }> {
+    const look = await needSessions('refresh').store.look(refreshToken)
+    if (look.outcome === 'reused') return endReused(look.sid)
+    const before = JSON.parse(look.claims) as LoginClaims
+    const { sub } = before
+    const after = await update(before)
+    if (after === undefined) {
+      await endSession(look.sid)
+      throw new RefreshInvalidError()
+    }
+    const claims = serializeClaims(after)
+    if (after.sub !== sub) throw new AuthArgumentError("a refresh can't change the 'sub' of a session")
+    if (claims === look.claims) return { look, claims: undefined }
+    // Whether they fit into a token.
+    issuer.issue(claims, { sid: look.sid, iat: 0 })
+    return { look, claims }
+  }
+
   return {
     async login(given) {
       const claims = serializeClaims(given)
@@ -96,28 +126,18 @@ export function createAuthService(parts: {
       return tokensFor(grant, claims)
     },
 
-    async refresh(refreshToken, options = {}) {
-      const { store, stream } = needSessions('refresh')
-      const grant = await store.refresh(refreshToken).catch((error: unknown) => {
+    async refresh(refreshToken, { update } = {}) {
+      const { store } = needSessions('refresh')
+      try {
+        const change = update && (await lookAndUpdate(refreshToken, update))
+        const grant = await store.refresh(refreshToken, change)
+        if (grant.outcome === 'reused') return await endReused(grant.sid)
+        refreshChannel.publish(() => ({ outcome: grant.outcome, sid: grant.sid }))
+        return tokensFor(grant, grant.claims)
+      } catch (error) {
         if (error instanceof RefreshInvalidError) refreshChannel.publish(() => ({ outcome: 'invalid' }))
         throw error
-      })
-      refreshChannel.publish(() => ({ outcome: grant.outcome, sid: grant.sid }))
-      if (grant.outcome === 'reused') {
-        // Said only when every process will know; until then the session stays dead, and asking again publishes again.
-        await stream.publish({ kind: 'sid', id: grant.sid })
-        throw new RefreshReusedError()
       }
-      if (!options.update) return tokensFor(grant, grant.claims)
-      const before = JSON.parse(grant.claims) as LoginClaims
-      const after = await options.update(before)
-      if (after === undefined) {
-        await endSession(grant.sid)
-        throw new RefreshInvalidError()
-      }
-      const claims = serializeClaims(after)
-      if (after.sub !== before.sub) throw new AuthArgumentError("a refresh can't change the 'sub' of a session")
-      return tokensFor(grant, claims)
     },
 
     async sessions(sub) {

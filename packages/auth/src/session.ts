@@ -2,6 +2,7 @@ import { type RedisClient, type RedisClock, oneLine, pause } from '@fastify-scal
 import { AuthUnavailableError, RefreshInvalidError } from './errors.ts'
 import { cutOffScript } from './lua/cut-off.lua.ts'
 import { loginScript } from './lua/login.lua.ts'
+import { readCutOffScript } from './lua/read-cut-off.lua.ts'
 import { refreshScript } from './lua/refresh.lua.ts'
 import {
   type RefreshToken,
@@ -39,7 +40,7 @@ export interface SessionStoreOptions {
 /** What a login or a refresh gives, for an access token to be made of. */
 export interface SessionGrant {
   sid: string
-  /** The claims given at login, as JSON text. */
+  /** The claims of the session, as JSON text. */
   claims: string
   /** s since 1970. */
   iat: number
@@ -56,8 +57,23 @@ export interface Session {
   lastUsedAt: number
   /** When it ends, however busy it is. */
   endsAt: number
-  /** The claims given at login, as JSON text. */
+  /** The claims given at login, or by the last update, as JSON text. */
   claims: string
+}
+
+/** A refresh token that could be used when it was looked at. */
+export interface RefreshLook {
+  sid: string
+  /** The claims of the session, as JSON text. */
+  claims: string
+  /** ms since 1970. */
+  at: number
+}
+
+/** A refresh token was used whose successor is out since before the grace window: the session was ended for it. */
+export interface RefreshReuse {
+  outcome: 'reused'
+  sid: string
 }
 
 export type RefreshOutcome = 'rotated' | 'repeated' | 'kept'
@@ -65,12 +81,17 @@ export type RefreshOutcome = 'rotated' | 'repeated' | 'kept'
 /** Sessions in Redis: one hash each, one script call for each change, the clock of Redis. Every method rejects with SCALE_AUTH_UNAVAILABLE where Redis does not answer. */
 export interface SessionStore {
   begin(sub: string, claims: string): Promise<SessionGrant>
+  /** Looks at a refresh token without using it. @throws SCALE_AUTH_REFRESH_INVALID */
+  look(token: string): Promise<(RefreshLook & { outcome: 'good' }) | RefreshReuse>
   /**
    * Uses a refresh token.
+   * @param change claims for the session from now on (undefined: those it has), after this look at the token
    * @throws SCALE_AUTH_REFRESH_INVALID
-   * @returns 'reused' with the session's id where the session was ended for it
    */
-  refresh(token: string): Promise<(SessionGrant & { outcome: RefreshOutcome }) | { outcome: 'reused'; sid: string }>
+  refresh(
+    token: string,
+    change?: { look: RefreshLook; claims: string | undefined },
+  ): Promise<(SessionGrant & { outcome: RefreshOutcome }) | RefreshReuse>
   /** The session of a genuine refresh token, current or older; undefined for any other text. */
   sidOf(token: string): Promise<string | undefined>
   /** The sessions of a subject that can still be refreshed, the newest last. */
@@ -80,6 +101,9 @@ export interface SessionStore {
   /** Moves the cut-off of a subject, or of all, to now; returns it in s since 1970. Sessions begun before it are over. */
   cutOff(sub: string | undefined): Promise<number>
 }
+
+/** In place of claims, which are a JSON object. */
+const LOOK = 'look'
 
 export function createSessionStore(options: SessionStoreOptions): SessionStore {
   const { client, clock, prefix, idleTimeout, absoluteTimeout, reuseGrace, timeout, random } = options
@@ -100,32 +124,36 @@ export function createSessionStore(options: SessionStoreOptions): SessionStore {
   const cutOffForAll = async (): Promise<number> => Number((await client.get(allKey)) ?? 0)
 
   /**
-   * Runs a script that issues, with the cut-off for all, which lies on another node of a Cluster. It is read after the
-   * script: one that moves later has the token's `iat` below it.
+   * Runs a script that issues, with the cut-off for all, which lies on another node of a Cluster, and with the highest `iat`
+   * that every later cut-off reaches. The script is the last command: where it ran, nothing else can fail.
    */
-  async function issue(run: (cutOff: number, deadline: number) => Promise<unknown>): Promise<unknown[]> {
+  async function issue(run: (deadline: number, cutOff: number, limit: number) => Promise<unknown>): Promise<unknown[]> {
     return ask(async () => {
-      let cutOff = options.knownCutOff()
       for (let waits = 0; ; ) {
+        const [cutOff, second] = (await readCutOffScript(client, [allKey], [])) as [string, string]
         const deadline = await clock.deadline(timeout)
-        const reply = (await run(cutOff, deadline)) as unknown[]
+        const reply = (await run(
+          deadline,
+          Math.max(Number(cutOff), options.knownCutOff()),
+          Number(second) + 1,
+        )) as unknown[]
         if (reply[0] === 'late') throw new AuthUnavailableError('Redis was too slow')
-        if (reply[0] === 'wait') {
-          if (++waits > 3) throw new AuthUnavailableError('the clock of Redis went back behind a revocation')
-          await pause(Number(reply[1]))
-          continue
-        }
-        const latest = await cutOffForAll()
-        if (latest <= cutOff) return reply
-        cutOff = latest
+        if (reply[0] !== 'wait') return reply
+        if (++waits > 3) throw new AuthUnavailableError('the clock of Redis went back behind a revocation')
+        await pause(Number(reply[1]))
       }
     })
   }
 
-  async function refreshOnce(token: RefreshToken): Promise<unknown[]> {
+  /** @param lookedAt ms since 1970; undefined: now */
+  async function use(
+    token: RefreshToken,
+    lookedAt: number | undefined,
+    claims: string | undefined,
+  ): Promise<unknown[]> {
     const nonce = random(16).toString('base64url')
     const successor = hashToken(successorOf(token, nonce))
-    return issue((cutOff, deadline) =>
+    const reply = await issue((deadline, cutOff, limit) =>
       refreshScript(
         client,
         [sessionKey(token.sid), cutOffKey(tagOf(token.sid))],
@@ -139,31 +167,48 @@ export function createSessionStore(options: SessionStoreOptions): SessionStore {
           idleTimeout,
           cutOff,
           options.tokenLifetime,
+          limit,
+          lookedAt ?? '',
+          claims ?? '',
         ],
       ),
     )
+    if (reply[0] === 'gone') throw new RefreshInvalidError()
+    return reply
+  }
+
+  const genuine = (text: string): RefreshToken => {
+    const token = parseRefreshToken(text)
+    if (!token) throw new RefreshInvalidError()
+    return token
   }
 
   return {
     async begin(sub, claims) {
       const token = newRefreshToken(newSid(sub, random), random)
       const { sid } = token
-      const [, iat, ttl] = await issue((cutOff, deadline) =>
+      const [, iat, ttl] = await issue((deadline, cutOff, limit) =>
         loginScript(
           client,
           [sessionKey(sid), cutOffKey(tagOf(sid)), listKey(tagOf(sid))],
-          [deadline, claims, hashFamily(token), hashToken(token), idleTimeout, absoluteTimeout, cutOff, sid],
+          [deadline, claims, hashFamily(token), hashToken(token), idleTimeout, absoluteTimeout, cutOff, sid, limit],
         ),
       )
       return { sid, claims, iat: Number(iat), refreshToken: formatRefreshToken(token), refreshTtl: Number(ttl) }
     },
 
-    async refresh(text) {
-      const token = parseRefreshToken(text)
-      if (!token) throw new RefreshInvalidError()
+    async look(text) {
+      const token = genuine(text)
       const { sid } = token
-      const [outcome, claims, iat, ttl, nonce] = await refreshOnce(token)
-      if (outcome === 'gone') throw new RefreshInvalidError()
+      const [outcome, claims, at] = await use(token, undefined, LOOK)
+      if (outcome === 'reused') return { outcome, sid }
+      return { outcome: 'good', sid, claims: claims as string, at: Number(at) }
+    },
+
+    async refresh(text, change) {
+      const token = genuine(text)
+      const { sid } = token
+      const [outcome, claims, iat, ttl, nonce] = await use(token, change?.look.at, change?.claims)
       if (outcome === 'reused') return { outcome, sid }
       const next = outcome === 'kept' ? token : successorOf(token, nonce as string)
       return {
