@@ -1,8 +1,8 @@
-import { chmodSync, rmSync } from 'node:fs'
+import { chmodSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
 import { oneLine } from '@fastify-scale/kit'
 import { ControlError, RunningError } from '../errors.ts'
-import { askLauncher } from './client.ts'
+import { removeStaleSocket } from '../stale-socket.ts'
 import { encode, LONGEST_LINE, readOrder } from './messages.ts'
 
 /** Carries out one order. `tell` sends news while it lasts; `signal` aborts when the other side hangs up. */
@@ -17,7 +17,7 @@ export interface ControlServer {
 const MOST_CLIENTS = 64
 
 /**
- * Takes orders on a unix socket with mode 0600. A socket that a dead launcher left is removed; where one answers,
+ * Takes orders on a unix socket with mode 0600. A socket that a dead launcher left is removed; where somebody listens,
  * throws SCALE_CLUSTER_RUNNING.
  */
 export async function startControlServer(
@@ -35,15 +35,10 @@ export async function startControlServer(
   server.maxConnections = MOST_CLIENTS
 
   if (!(await listen(server, path))) {
-    const alive = await askLauncher(path, 'ping', undefined, { timeout: 2_000 }).then(
-      () => true,
-      (error: { code?: string }) => error.code !== 'SCALE_CLUSTER_NOT_RUNNING',
-    )
-    if (alive)
+    if (!(await removeStaleSocket(path)))
       throw new RunningError(
         `a launcher named '${name}' runs already; stop it with 'fastify-scale stop --name ${name}', or give this one another --name`,
       )
-    rmSync(path, { force: true })
     if (!(await listen(server, path)))
       throw new RunningError(`a launcher named '${name}' is being started by somebody else`)
   }

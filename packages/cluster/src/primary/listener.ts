@@ -2,6 +2,7 @@ import { lookup } from 'node:dns/promises'
 import net from 'node:net'
 import { getSystemErrorMap } from 'node:util'
 import { AddressError } from '../errors.ts'
+import { removeStaleSocket } from '../stale-socket.ts'
 import type { ListenAddress } from '../protocol.ts'
 
 /** A native connection or listening handle of Node: what can be sent to another process. */
@@ -59,14 +60,17 @@ export function canAccept(): boolean {
   return typeof createServerHandle === 'function'
 }
 
-/** Binds all addresses, so that a port that is taken is found before any process is forked. Throws SCALE_CLUSTER_ADDRESS. */
+/**
+ * Binds all addresses, so that a port that is taken is found before any process is forked. A unix socket that nobody
+ * listens at is taken over. Throws SCALE_CLUSTER_ADDRESS.
+ */
 export async function openListener(options: ListenOptions): Promise<Listener> {
   const { backlog, path, fds } = options
   const handles: ListenHandle[] = []
   const addresses: ListenAddress[] = []
   try {
     if (fds?.length) for (const fd of fds) add(create(null, null, null, fd), `descriptor ${fd}`)
-    else if (path !== undefined) add(create(path, -1, -1), path)
+    else if (path !== undefined) add(await bindPath(path), path)
     else await addHost(options.host)
   } catch (error) {
     for (const handle of handles) handle.close()
@@ -74,7 +78,7 @@ export async function openListener(options: ListenOptions): Promise<Listener> {
   }
 
   function add(handle: ListenHandle | number, what: string): void {
-    if (typeof handle === 'number') throw addressError(handle, what)
+    if (typeof handle === 'number') throw addressError(handle, what, path !== undefined)
     handles.push(handle)
     const name: { address?: string; port?: number; family?: string } = {}
     if (handle.getsockname && handle.getsockname(name) === 0 && name.address !== undefined)
@@ -135,6 +139,13 @@ function create(
   return (createServerHandle as CreateServerHandle)(address, port, type, fd, flags)
 }
 
+/** A launcher that was killed could not remove its socket, which would be in the way of all that come after. */
+async function bindPath(path: string): Promise<ListenHandle | number> {
+  const handle = create(path, -1, -1)
+  const taken = typeof handle === 'number' && getSystemErrorMap().get(handle)?.[0] === 'EADDRINUSE'
+  return taken && (await removeStaleSocket(path)) ? create(path, -1, -1) : handle
+}
+
 /** A socket of this process's own on an address that others have too. @throws SCALE_CLUSTER_ADDRESS */
 export function bindReusePort(address: ListenAddress): NativeHandle {
   if ('path' in address) throw new AddressError(`cannot listen on ${address.path}: reuse-port needs a port`)
@@ -154,11 +165,13 @@ function probe(address: string, port: number, type: 4 | 6): number {
   return error
 }
 
-function addressError(errno: number, what: string): Error {
+function addressError(errno: number, what: string, unix = false): Error {
   const [code, text] = getSystemErrorMap().get(errno) ?? [String(errno), 'unknown error']
   const reason =
     code === 'EADDRINUSE'
-      ? 'the port is taken by another process'
+      ? unix
+        ? 'it is in use by another process, or no socket'
+        : 'the port is taken by another process'
       : code === 'EACCES'
         ? 'ports below 1024 need root or CAP_NET_BIND_SERVICE; use a port from 1024 on, or a systemd socket'
         : code === 'EADDRNOTAVAIL'
