@@ -9,7 +9,7 @@ import { expireScript } from './lua/expire.lua.ts'
 import { putScript } from './lua/put.lua.ts'
 import { type EntryOptions, type ResolvedOptions, resolveEntryOptions } from './options.ts'
 import { CORRUPT, Reader } from './reader.ts'
-import { send, sendTo } from './redis-port.ts'
+import { isUnable, send, sendTo } from './redis-port.ts'
 import type { Packer } from './serializer.ts'
 import { settle } from './settle.ts'
 import { namespaceTag, tagsOf, versionTag } from './tag-names.ts'
@@ -131,12 +131,10 @@ export class ScaleCache {
   async delete(keys: string | readonly string[]): Promise<void> {
     const { port, tags } = this.parts.engine.parts
     const list = toList(keys)
+    // What is wrong with a key is found before anything is under way.
+    const versionTags = this.parts.options.version === undefined ? [] : list.map((key) => this.versionTagOf(key))
     const work = this.change(list, (k) => send(port, k.value, (client) => client.del(k.value, k.lease)))
-    const versions =
-      this.parts.options.version === undefined
-        ? Promise.resolve()
-        : tags.invalidate(list.map((key) => this.versionTagOf(key)))
-    await all([work, versions])
+    await all([work, versionTags.length === 0 ? Promise.resolve() : tags.invalidate(versionTags)])
     await settle(this.parts.options, this.parts.engine.parts.port)
   }
 
@@ -211,7 +209,7 @@ export class ScaleCache {
         first = undefined
       }
     } catch (error) {
-      if (!(error instanceof UnavailableError)) throw error
+      if (!isUnable(error)) throw error
       away = true
     }
     const request = {

@@ -132,7 +132,7 @@ export class Epoch {
   }
 
   private forget(): void {
-    for (const copy of this.copies) this.book.drop(copy)
+    for (const copy of this.copies) this.book.doubt(copy)
   }
 }
 

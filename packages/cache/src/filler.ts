@@ -4,6 +4,7 @@ import { KIND } from './entry.ts'
 import { UnavailableError } from './errors.ts'
 import { type Loaded, type Loader, Slots, runLoader } from './loader.ts'
 import type { ResolvedEntryOptions, ResolvedOptions } from './options.ts'
+import { isUnable } from './redis-port.ts'
 import type { Packed, Packer } from './serializer.ts'
 import { type Flight, Flights, type Outcome, type Result } from './single-flight.ts'
 import { Successive } from './successive.ts'
@@ -46,14 +47,18 @@ export class Filler {
     this.slots = new Slots(parts.options.maxLoaders)
   }
 
-  /** Joins the load in flight, or begins one. `late`: the loader was running already. */
+  /**
+   * Joins the load in flight, or begins one. `covered`: where it fails, a stale value is answered, which a cached error must
+   * not replace. `late`: the loader was running already.
+   */
   async join(
     request: LoadRequest,
     seen: Buffer | undefined,
+    covered: boolean,
   ): Promise<{ outcome: Outcome; mine: boolean; late: boolean }> {
     const flying = this.flights.get(request.key.value)
     const late = flying?.loading ?? false
-    const outcome = await (flying ?? this.start(request, seen)).done
+    const outcome = await (flying ?? this.start(request, seen, covered)).done
     return { outcome, mine: flying === undefined, late }
   }
 
@@ -61,7 +66,7 @@ export class Filler {
   refresh(request: LoadRequest, seen: Buffer | undefined): void {
     if (this.flights.get(request.key.value)) return
     // Its outcome is for those who join it; a failure was published.
-    this.start(request, seen).done.catch(() => undefined)
+    this.start(request, seen, true).done.catch(() => undefined)
   }
 
   /** Loads for one caller, without the cache. Rejects with the loader's error. */
@@ -96,16 +101,21 @@ export class Filler {
     }
   }
 
-  private start(request: LoadRequest, seen: Buffer | undefined): Flight {
-    return this.flights.open(request.key.value, (flight) => this.fly(flight, request, seen))
+  private start(request: LoadRequest, seen: Buffer | undefined, covered: boolean): Flight {
+    return this.flights.open(request.key.value, (flight) => this.fly(flight, request, seen, covered))
   }
 
-  private async fly(flight: Flight, request: LoadRequest, seen: Buffer | undefined): Promise<Outcome> {
+  private async fly(
+    flight: Flight,
+    request: LoadRequest,
+    seen: Buffer | undefined,
+    covered: boolean,
+  ): Promise<Outcome> {
     let begun: Awaited<ReturnType<Engine['begin']>>
     try {
       begun = await this.engine.begin(request.key, request.tags, seen)
     } catch (error) {
-      return error instanceof UnavailableError ? { type: 'away' } : { type: 'failed', error }
+      return isUnable(error) ? { type: 'away' } : { type: 'failed', error }
     }
     if (begun.type === 'value') return { type: 'again' }
     if (begun.type === 'busy') return begun
@@ -117,7 +127,7 @@ export class Filler {
     const loaded = await runLoader(request.loader, this.options.loaderTimeout)
     let fill: Fill | undefined
     try {
-      fill = await this.fillFrom(request, loaded)
+      fill = await this.fillFrom(request, loaded, covered)
     } catch (error) {
       load.abandon()
       told('failed')
@@ -147,11 +157,11 @@ export class Filler {
   }
 
   /** What is to be stored; ttl 0 where nothing is. Throws the loader's error where that is not cached. */
-  private async fillFrom(request: LoadRequest, loaded: Loaded): Promise<Fill> {
+  private async fillFrom(request: LoadRequest, loaded: Loaded, covered: boolean): Promise<Fill> {
     const { times } = request
     const tags = loaded.tags.length === 0 ? request.tags : [...request.tags, ...tagsOf(request.path, loaded.tags)]
     if (loaded.failed) {
-      if (times.errorTtl === 0) throw loaded.error
+      if (times.errorTtl === 0 || covered) throw loaded.error
       return this.fillOf(this.packer.packError(loaded.error), times.errorTtl, times, tags)
     }
     const packed = await this.packer.pack(loaded.value)

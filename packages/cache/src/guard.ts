@@ -9,14 +9,24 @@ const MOST_SCORES = 4_096
  * it is not trusted from then on.
  */
 export class Guard {
+  private readonly record: GuardRecord
+  /** `record.changes` when it was read. */
+  private readonly version: number
   /** What was loaded below this reading is invalid; `undefined` where the record was missing: everything is. */
   readonly floor: number | undefined
   /** Readings at which tags were invalidated; `null` where one never was since the floor. */
   readonly scores: Map<string, number | null> = new Map()
   alive = true
 
-  constructor(floor: number | undefined) {
+  constructor(floor: number | undefined, record: GuardRecord) {
     this.floor = floor
+    this.record = record
+    this.version = record.changes
+  }
+
+  /** The record is known to have changed since. A guard may also be dead because nobody can say. */
+  get changed(): boolean {
+    return this.record.changes !== this.version
   }
 
   /** False where something loaded at `clock` and carrying `tags` has been invalidated since, by this record. */
@@ -30,11 +40,18 @@ export class Guard {
   }
 }
 
+/** How often a record is known to have changed; outlives its guards. */
+interface GuardRecord {
+  changes: number
+}
+
 /** The guards in process memory, by key. Nothing is kept while `trusted` is false. */
 export class GuardBook {
   /** True while the tracking link vouches for what is here. */
   trusted = false
   private readonly guards: Map<string, Guard> = new Map()
+  /** There are as many as there are buckets of tags, and copies of the epoch. */
+  private readonly records: Map<string, GuardRecord> = new Map()
   private readonly readings: Placeholders = new Placeholders()
 
   get(key: string): Guard | undefined {
@@ -70,7 +87,7 @@ export class GuardBook {
       guard.alive = false
       guard = undefined
     }
-    guard ??= new Guard(floor === null || floor === undefined ? undefined : Number(floor))
+    guard ??= new Guard(floor === null || floor === undefined ? undefined : Number(floor), this.recordOf(key))
     for (let i = 0; i < tags.length; i++) {
       const score = values[i + 1]
       guard.scores.set(tags[i] as string, score === null || score === undefined ? null : Number(score))
@@ -82,11 +99,23 @@ export class GuardBook {
 
   /** The record changed. */
   drop(key: string): void {
+    this.recordOf(key).changes++
+    this.doubt(key)
+  }
+
+  /** Nobody can say whether the record changed. */
+  doubt(key: string): void {
     this.readings.kill(key)
     const guard = this.guards.get(key)
     if (!guard) return
     guard.alive = false
     this.guards.delete(key)
+  }
+
+  private recordOf(key: string): GuardRecord {
+    let record = this.records.get(key)
+    if (!record) this.records.set(key, (record = { changes: 0 }))
+    return record
   }
 
   /** Nothing here can be vouched for any more. */

@@ -53,9 +53,13 @@ export class Memory {
     return held
   }
 
-  /** What was there last, whoever may have changed it since: for when Redis is away and the loader fails. */
+  /**
+   * What was there last and is not known to have changed since: for when Redis is away, when nobody can say more, and the
+   * loader fails.
+   */
   lastKnown(key: string): Entry | undefined {
-    return this.entries.peek(key)?.entry
+    const held = this.entries.peek(key)
+    return held?.guards.some(({ changed }) => changed) ? undefined : held?.entry
   }
 
   /** Before a value is read from Redis. */

@@ -1,10 +1,10 @@
 import { corruptChannel, hitChannel, missChannel } from './channels.ts'
 import type { Engine, EngineKey, Looked } from './engine.ts'
 import { type Entry, KIND, headerOf, mayCoverError, mayRevalidate } from './entry.ts'
-import { UnavailableError } from './errors.ts'
 import type { Filler, LoadRequest } from './filler.ts'
 import type { MemoryEntry } from './l1.ts'
 import type { ResolvedOptions } from './options.ts'
+import { isUnable } from './redis-port.ts'
 import { type Packer, deepFreeze } from './serializer.ts'
 import type { Result } from './single-flight.ts'
 
@@ -62,7 +62,7 @@ export class Reader {
         looked = first ?? (await this.engine.look(key))
         first = undefined
       } catch (error) {
-        if (error instanceof UnavailableError) return this.whileAway(request)
+        if (isUnable(error)) return this.whileAway(request)
         throw error
       }
       const { entry, seen } = looked
@@ -78,7 +78,8 @@ export class Reader {
       }
       if (!missed) missChannel.publish(() => ({ key: key.name }))
       missed = true
-      const { outcome, mine, late } = await this.filler.join(request, looked.seen)
+      const covered = looked.entry !== undefined && mayCoverError(looked.entry, Date.now())
+      const { outcome, mine, late } = await this.filler.join(request, looked.seen, covered)
       switch (outcome.type) {
         case 'value':
           return this.fromResult(outcome.result)
@@ -88,7 +89,10 @@ export class Reader {
         case 'uncached':
           return this.fromResult(mine ? outcome.result : await this.filler.alone(request))
         case 'failed':
-          if (looked.entry && mayCoverError(looked.entry, Date.now())) return this.unpack(key, looked.entry)
+          if (looked.entry && mayCoverError(looked.entry, Date.now())) {
+            const value = await this.unpack(key, looked.entry)
+            if (value !== CORRUPT) return value
+          }
           throw outcome.error
         case 'away':
           return this.whileAway(request)

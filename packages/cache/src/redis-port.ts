@@ -22,6 +22,12 @@ export function isOutage(error: unknown): boolean {
   return !(error instanceof Error) || error.name !== 'ReplyError' || AWAY.test(error.message)
 }
 
+/** True where Redis can't do now what every load needs: it is away, or it is full or can't save and takes no writes. */
+export function isUnable(error: unknown): boolean {
+  if (error instanceof UnavailableError) return true
+  return error instanceof Error && error.name === 'ReplyError' && /^(OOM|MISCONF)\b/.test(error.message)
+}
+
 /**
  * Sends one command about a key through the breaker of its master. Rejects with SCALE_CACHE_UNAVAILABLE where that is
  * away or too slow, and with the server's own error otherwise.

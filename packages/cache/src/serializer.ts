@@ -51,7 +51,10 @@ export class Packer {
 
   /** Packs an error, to be thrown again. */
   packError(error: unknown): Packed {
-    const { name, message, code, statusCode } = error as Partial<Error> & { code?: unknown; statusCode?: unknown }
+    const { name, message, code, statusCode } = (error ?? {}) as Partial<Error> & {
+      code?: unknown
+      statusCode?: unknown
+    }
     const payload = Buffer.from(JSON.stringify({ name, message: message ?? String(error), code, statusCode }))
     return { kind: KIND.error, compressed: false, payload }
   }

@@ -8,6 +8,8 @@ describe.each(KINDS)('on %s', (kind) => {
   let servers: Servers
   let admin: Servers['admin']
   let app: FastifyInstance
+  /** Whose deletes have two parts. */
+  let versioned: FastifyInstance
   let prefix: string
 
   beforeAll(async () => {
@@ -18,9 +20,10 @@ describe.each(KINDS)('on %s', (kind) => {
     await app?.close()
     prefix = uniquePrefix()
     app = await appWith({ redis: servers.redis, prefix, loaderTimeout: 200, maxValueSize: '10KB' })
+    versioned = await appWith({ redis: servers.redis, prefix: `${prefix}v`, version: '1' })
   })
   afterAll(async () => {
-    await app.close()
+    await Promise.all([app.close(), versioned.close()])
     await servers.stop()
   })
 
@@ -153,6 +156,7 @@ describe.each(KINDS)('on %s', (kind) => {
       await expect(app.cache.get(wrong)).rejects.toMatchObject(code('KEY'))
       await expect(app.cache.set(wrong, 1)).rejects.toMatchObject(code('KEY'))
       await expect(app.cache.delete([wrong])).rejects.toMatchObject(code('KEY'))
+      await expect(versioned.cache.delete([wrong])).rejects.toMatchObject(code('KEY'))
     })
   })
 

@@ -54,6 +54,8 @@ export function createOnSend(route: ResolvedRoute, { syncLimit }: Pick<ResolvedO
       }
       return encodeBody(reply, encoding, payload, done)
     }
+    // What is neither, or was read already, Fastify refuses, and says why.
+    if (payload !== null && !isReadable(payload)) return done(null, payload)
     announce(reply, encoding)
     if (request.method === 'HEAD') return done(null, payload)
     const encoder = codecOf(encoding).stream(route.levels[encoding])
@@ -126,6 +128,11 @@ function isBody(payload: unknown): payload is string | Uint8Array {
 
 function isWebStream(payload: unknown): payload is ReadableStream {
   return typeof (payload as Partial<ReadableStream> | null)?.getReader === 'function'
+}
+
+function isReadable(payload: unknown): boolean {
+  if (isWebStream(payload)) return !payload.locked
+  return typeof (payload as Partial<Readable> | undefined)?.pipe === 'function'
 }
 
 function isResponse(payload: unknown): payload is Response {

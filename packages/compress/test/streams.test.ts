@@ -148,6 +148,19 @@ describe('streams that go wrong', () => {
     expect(response.json()).toMatchObject({ message: 'no such row' })
   })
 
+  test.each<[string, () => unknown, string]>([
+    ['an object that was given a type of text', () => ({ a: 1 }), 'FST_ERR_REP_INVALID_PAYLOAD_TYPE'],
+    ['a Blob', () => new Blob(['x']), 'FST_ERR_REP_INVALID_PAYLOAD_TYPE'],
+    ['a Response that was read', readResponse, 'FST_ERR_REP_RESPONSE_BODY_CONSUMED'],
+    ['a web stream that somebody reads', lockedStream, 'FST_ERR_REP_READABLE_STREAM_LOCKED'],
+  ])('%s is refused by Fastify, in an answer that can be read', async (_name, make, code) => {
+    const app = await createApp()
+    app.get('/', async (_request, reply) => reply.type('text/plain').send(await make()))
+    const response = await app.inject({ url: '/', headers: GZIP })
+    expect(response.headers['content-encoding']).toBeUndefined()
+    expect(response.json()).toMatchObject({ statusCode: 500, code })
+  })
+
   test('a client that leaves ends the source, and the encoder with it', async () => {
     const app = await createApp()
     let closed = false
@@ -201,3 +214,15 @@ describe('streams that go wrong', () => {
     expect(total).toBe(32 * 1_048_576)
   })
 })
+
+async function readResponse(): Promise<Response> {
+  const response = new Response('x'.repeat(10_000))
+  await response.text()
+  return response
+}
+
+function lockedStream(): ReadableStream {
+  const stream = new Blob(['x'.repeat(10_000)]).stream()
+  stream.getReader()
+  return stream
+}

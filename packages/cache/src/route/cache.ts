@@ -1,7 +1,7 @@
 import { type Authenticator, type Compressor } from '@fastify-scale/kit'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Engine } from '../engine.ts'
-import { UnavailableError } from '../errors.ts'
+import { isUnable } from '../redis-port.ts'
 import { ageOf, answerFrom, freshFor } from './answer.ts'
 import { AwayFlights, isSelected } from './away.ts'
 import { validationHeaders } from './conditional.ts'
@@ -105,7 +105,7 @@ export class RouteLookup {
       try {
         found = await store.find(session.primary, headers, session.route.vary)
       } catch (error) {
-        if (!(error instanceof UnavailableError)) throw error
+        if (!isUnable(error)) throw error
         return this.whileAway(request, reply, session)
       }
       session.found = found
@@ -141,7 +141,7 @@ export class RouteLookup {
       try {
         begun = await engine.begin(key, session.tags, found.seen())
       } catch (error) {
-        if (!(error instanceof UnavailableError)) throw error
+        if (!isUnable(error)) throw error
         return this.whileAway(request, reply, session)
       }
       if (begun.type === 'load') {
