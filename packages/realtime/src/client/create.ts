@@ -19,7 +19,7 @@ import { type RawClientSocket, ClientRooms } from './rooms.ts'
 export type TokenReason = 'connect' | 'expiring' | 'expired' | 'invalid'
 
 export interface RealtimeClientOptions {
-  /** Gives the access token. Null, or no `getToken`: none is sent (cookies are). Rejecting counts as a failed attempt. */
+  /** Gives the access token. Null, or no `getToken`: none is sent (cookies are). Rejecting counts as a failed attempt: the next one is later. */
   getToken?: (reason: TokenReason) => string | null | Promise<string | null>
   /** The server's `path` option. Default `'/socket.io'`. */
   path?: string
@@ -77,6 +77,8 @@ export function createRealtimeClient<S2C = EventsMap, C2S = EventsMap>(
 ): RealtimeClient<S2C, C2S> {
   const { getToken } = options
   let reason: TokenReason = 'connect'
+  /** Counts connections that are begun and given up: a token that was asked for before is for none of them. */
+  let attempt = 0
   const socket = io(url, {
     reconnectionDelay: 200,
     reconnectionDelayMax: 5_000,
@@ -85,10 +87,16 @@ export function createRealtimeClient<S2C = EventsMap, C2S = EventsMap>(
     transports: ['websocket'],
     auth: (send: (auth: object) => void) => {
       if (!getToken) return send({})
+      const mine = ++attempt
       void askToken(reason).then(
-        (token) => send(token === null ? {} : { token }),
-        // Without a token the attempt is lost: the connection is closed, and made again after a while.
-        () => socket.io.engine.close(),
+        (token) => {
+          if (mine === attempt) send(token === null ? {} : { token })
+        },
+        () => {
+          if (mine !== attempt) return
+          disconnect()
+          connectLater(1)
+        },
       )
     },
   }) as unknown as RealtimeClient<S2C, C2S>
@@ -108,17 +116,32 @@ export function createRealtimeClient<S2C = EventsMap, C2S = EventsMap>(
     onDenied: (room, code) => call(denied, room, code),
   })
 
+  // Who connects or disconnects by hand decides: no retry follows.
+  const [connect, disconnect] = [socket.connect.bind(socket), socket.disconnect.bind(socket)]
+  socket.connect = () => {
+    clearTimeout(retry)
+    return connect()
+  }
+  socket.disconnect = () => {
+    clearTimeout(retry)
+    attempt++
+    return disconnect()
+  }
+
+  /** Attempts that came to nothing, and before the next of which it waits. */
   let failures = 0
   let retry: ReturnType<typeof setTimeout> | undefined
   let closed: CloseCode | undefined
   let connectedBefore = false
   const { reconnectionDelay = 200 } = options.socket ?? {}
 
-  function connectLater(): void {
+  /** Connects again: at once after the first answer that a new token may help, else after a while that grows. */
+  function connectLater(atLeast = 0): void {
+    failures = Math.max(failures, atLeast)
     const delay = failures === 0 ? 0 : Math.min(RETRY_MAX_MS, RETRY_MS * 2 ** failures) * (0.5 + Math.random() / 2)
     failures++
     clearTimeout(retry)
-    retry = setTimeout(() => socket.connect(), delay)
+    retry = setTimeout(connect, delay)
   }
 
   function end(code: CloseCode | AuthCode): void {
@@ -147,8 +170,7 @@ export function createRealtimeClient<S2C = EventsMap, C2S = EventsMap>(
       reason = 'invalid'
       connectLater()
     } else if (code === 'AUTH_UNAVAILABLE') {
-      failures = Math.max(failures, 1)
-      connectLater()
+      connectLater(1)
     } else {
       reason = 'connect'
       end(code)
@@ -158,7 +180,6 @@ export function createRealtimeClient<S2C = EventsMap, C2S = EventsMap>(
     closed = code
   })
   raw.on('disconnect', (why: string) => {
-    if (why === 'io client disconnect') return clearTimeout(retry)
     if (why !== 'io server disconnect') return
     const code = closed ?? 'DISCONNECTED'
     closed = undefined
