@@ -1,6 +1,7 @@
 import type { Primary, ReloadProgress } from '../primary/types.ts'
 import type { Services } from '../services.ts'
 import { ControlError } from '../errors.ts'
+import { createFollower } from './follower.ts'
 import type { LineFeed } from './line-feed.ts'
 import type { Handler } from './server.ts'
 
@@ -37,19 +38,20 @@ export function createOrders(
       setImmediate(() => void stop())
     },
     kill: () => primary.kill(),
-    logs: (argument, { tell, signal }) => {
+    logs: (argument, client) => {
       const { last = 20, follow = false } = (argument ?? {}) as { last?: number; follow?: boolean }
-      for (const line of lines.last(Number(last))) tell(line)
+      for (const line of lines.last(Number(last))) client.tell(line)
       if (!follow) return undefined
       return new Promise<void>((resolve) => {
-        const stop = lines.follow(tell)
+        const stop = lines.follow(createFollower(client, primary.name))
         primary.tail(true)
         const done = (): void => {
           stop()
+          primary.events.off('stopping', done)
           if (lines.followers === 0) primary.tail(false)
           resolve()
         }
-        signal.addEventListener('abort', done, { once: true })
+        client.signal.addEventListener('abort', done, { once: true })
         primary.events.once('stopping', done)
       })
     },

@@ -5,8 +5,20 @@ import { ControlError, RunningError } from '../errors.ts'
 import { removeStaleSocket } from '../stale-socket.ts'
 import { encode, LONGEST_LINE, readOrder } from './messages.ts'
 
-/** Carries out one order. `tell` sends news while it lasts; `signal` aborts when the other side hangs up. */
-export type Handler = (argument: unknown, context: { tell(news: unknown): void; signal: AbortSignal }) => unknown
+/** Who gave an order, while that lasts. */
+export interface Client {
+  /** Sends news, which wait here until they are read. */
+  tell(news: unknown): void
+  /** How much waits to be read, in bytes. */
+  waiting(): number
+  /** Calls back each time when nothing waits any more, after something did. */
+  onRead(listener: () => void): void
+  /** Aborts when the other side hangs up. */
+  signal: AbortSignal
+}
+
+/** Carries out one order. */
+export type Handler = (argument: unknown, client: Client) => unknown
 
 export interface ControlServer {
   readonly path: string
@@ -106,6 +118,8 @@ function serve(socket: Socket, handlers: Record<string, Handler>): void {
       if (!handler) throw new ControlError(`this launcher does not know '${order.order.slice(0, 40)}'`)
       const result = await handler(order.argument, {
         tell: (news) => answer({ v: 1, news }),
+        waiting: () => socket.writableLength,
+        onRead: (listener) => void socket.on('drain', listener),
         signal: hangUp.signal,
       })
       answer({ v: 1, ok: true, answer: result })
