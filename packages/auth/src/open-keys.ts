@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { withDeadline } from '@fastify-scale/kit'
 import { keysChannel } from './channels.ts'
 import { AuthKeyError } from './errors.ts'
 import { type KeySet, createKeySet, loadForeignKeySet, loadKeySet } from './key-set.ts'
@@ -15,6 +16,9 @@ export interface KeyLog {
 
 /** Between two loads for unknown keys: as often as a stranger's tokens can make us ask. */
 const THROTTLE_MS = 10_000
+
+/** A function that never settles would end all reloading without a word. As long as Fastify lets a plugin take. */
+const LOAD_TIMEOUT_MS = 10_000
 
 /**
  * Makes the keys of the options ready. Keys of our own must be good now; those of another issuer may come later, since its
@@ -39,7 +43,10 @@ export async function openKeys(options: ResolvedOptions, log: KeyLog): Promise<K
   const stop = new AbortController()
   let last: string | undefined
   const load = async (): Promise<KeySet | undefined> => {
-    const jwks = source.kind === 'remote' ? await fetchJwks(source.url, stop.signal) : await readKeys(source.load)
+    const jwks =
+      source.kind === 'remote'
+        ? await fetchJwks(source.url, stop.signal)
+        : await withDeadline(readKeys(source.load), LOAD_TIMEOUT_MS, "loading the option 'keys'")
     const text = JSON.stringify(jwks)
     if (text === last) return undefined
     const keys = parse(jwks)

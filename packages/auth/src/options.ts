@@ -6,12 +6,12 @@ import type { Algorithm } from './signature.ts'
 export interface ScaleAuthOptions {
   /**
    * HMAC secret of at least 32 bytes (HS256). A list: the first signs, all verify, so that a secret can be changed
-   * without logging anybody out.
+   * without logging anybody out: `[old, next]` everywhere, then `[next, old]`, then `[next]`.
    */
   secret?: string | Uint8Array | readonly (string | Uint8Array)[]
   /**
    * Keys of one's own: a JWK set with private keys, the path of a file that holds one (see `fastify-scale-auth keys new`),
-   * or a function that returns one. A file or function is asked again every `keysRefresh`.
+   * or a function that returns one, within 10 s. A file or function is asked again every `keysRefresh`.
    */
   keys?: Jwks | string | (() => Jwks | Promise<Jwks>)
   /** The JWK set of another issuer, to verify its tokens without sharing a secret. Nothing can be issued then. */
@@ -24,7 +24,7 @@ export interface ScaleAuthOptions {
   audience?: string | readonly string[]
   /** How long an access token lives: also the hard ceiling for a revocation to take effect. Default 5 min. */
   accessTokenTtl?: Duration
-  /** How far the clocks of issuer and verifier may differ. Default 5 s, at most 1 min. */
+  /** How far the clocks of issuer and verifier may differ. Default 5 s, at most 1 min, with `sessions` at least 1 s. */
   clockTolerance?: Duration
   /**
    * Longest time from `iat` to `exp` that is accepted. Default: `accessTokenTtl`, and 24 h for tokens of another issuer.

@@ -64,6 +64,10 @@ export function resolveOptions(options: ScaleAuthOptions): ResolvedOptions {
   )
   const tolerance = duration(options.clockTolerance ?? '5s', 'clockTolerance', 0, 60_000)
   const sessions = options.sessions ? resolveSessions(options.sessions) : undefined
+  if (sessions && tolerance < 1_000)
+    throw fail(
+      `option 'clockTolerance' must be at least 1 s with 'sessions', but is ${show(options.clockTolerance)}: a token issued in the second of a revocation is dated the next one`,
+    )
   const cookies = options.cookies ? resolveCookies(options.cookies === true ? {} : options.cookies) : undefined
   const foreign = options.profile ?? {}
   checkKnown(foreign, PROFILE_NAMES, 'profile', fail)

@@ -1,6 +1,6 @@
 import { loginChannel, refreshChannel } from './channels.ts'
 import { AuthArgumentError, AuthUnsupportedError, RefreshInvalidError, RefreshReusedError } from './errors.ts'
-import { type Issuer, serializeClaims } from './issuer.ts'
+import { type Issuer, readClaims } from './issuer.ts'
 import type { RevocationEntry } from './revocation.ts'
 import type { RevocationStream } from './revocation-stream.ts'
 import type { RefreshLook, Session, SessionGrant, SessionStore } from './session.ts'
@@ -105,8 +105,8 @@ export function createAuthService(parts: {
       await endSession(look.sid)
       throw new RefreshInvalidError()
     }
-    const claims = serializeClaims(after)
-    if (after.sub !== sub) throw new AuthArgumentError("a refresh can't change the 'sub' of a session")
+    const { sub: subAfter, text: claims } = readClaims(after)
+    if (subAfter !== sub) throw new AuthArgumentError("a refresh can't change the 'sub' of a session")
     if (claims === look.claims) return { look, claims: undefined }
     // Whether they fit into a token.
     issuer.issue(claims, { sid: look.sid, iat: 0 })
@@ -115,14 +115,14 @@ export function createAuthService(parts: {
 
   return {
     async login(given) {
-      const claims = serializeClaims(given)
+      const { sub, text: claims } = readClaims(given)
       if (!parts.sessions) {
         const accessToken = issuer.issue(claims)
-        loginChannel.publish(() => ({ sub: given.sub, sid: undefined }))
+        loginChannel.publish(() => ({ sub, sid: undefined }))
         return { accessToken, expiresIn: ttl }
       }
-      const grant = await parts.sessions.store.begin(given.sub, claims)
-      loginChannel.publish(() => ({ sub: given.sub, sid: grant.sid }))
+      const grant = await parts.sessions.store.begin(sub, claims)
+      loginChannel.publish(() => ({ sub, sid: grant.sid }))
       return tokensFor(grant, claims)
     },
 

@@ -373,6 +373,7 @@ describe('options', () => {
     ['a ttl of half a second', { ...DEFAULTS, accessTokenTtl: '1500ms' }],
     ['a ttl of two days', { ...DEFAULTS, accessTokenTtl: '2d' }],
     ['a ttl that is no time', { ...DEFAULTS, accessTokenTtl: 'soon' }],
+    ['no tolerance beside sessions', { ...DEFAULTS, clockTolerance: 999, sessions: { redis: 'redis://127.0.0.1:1' } }],
     ['a tolerance of an hour', { ...DEFAULTS, clockTolerance: '1h' }],
     ['a lifetime below the ttl', { ...DEFAULTS, maxTokenLifetime: '1m' }],
     ['an audience that is empty', { ...DEFAULTS, audience: [] }],
@@ -416,37 +417,5 @@ describe('options', () => {
     const app = await service({ cacheSize: 0 })
     const token = await tokenOf(app)
     for (let i = 0; i < 3; i++) expect(app.auth.verify(token).sub).toBe('u1')
-  })
-})
-
-describe('login', () => {
-  it.each<[unknown]>([
-    [undefined],
-    [null],
-    [{}],
-    [{ sub: '' }],
-    [{ sub: 7 }],
-    [{ sub: 'x'.repeat(256) }],
-    [{ sub: 'a', roles: 'admin' }],
-    [{ sub: 'a', roles: [1] }],
-    [{ sub: 'a', scope: [] }],
-    [{ sub: 'a', iss: 'x' }],
-    [{ sub: 'a', exp: 1 }],
-    [{ sub: 'a', sid: 'x' }],
-    [JSON.parse('{"sub":"a","__proto__":{}}')],
-    [{ sub: 'a', pad: 'x'.repeat(9_000) }],
-    [['a']],
-  ])('refuses the claims %j', async (claims) => {
-    const app = await service()
-    await expect(app.auth.login(claims as never)).rejects.toMatchObject({ code: 'SCALE_AUTH_ARGUMENT' })
-  })
-
-  it('works without sessions; refresh and revoke then say what is missing', async () => {
-    const app = await service()
-    const tokens = await app.auth.login({ sub: 'a' })
-    expect(Object.keys(tokens)).toEqual(['accessToken', 'expiresIn'])
-    await expect(app.auth.refresh('x')).rejects.toMatchObject({ code: 'SCALE_AUTH_UNSUPPORTED' })
-    await expect(app.auth.revoke({ all: true })).rejects.toMatchObject({ code: 'SCALE_AUTH_UNSUPPORTED' })
-    expect(app.auth.staleness()).toBe(Number.POSITIVE_INFINITY)
   })
 })

@@ -1,7 +1,7 @@
 import { createPublicKey, generateKeyPairSync } from 'node:crypto'
 import Fastify from 'fastify'
-import { describe, expect, it } from 'vitest'
-import { type Jwk, type ScaleAuthOptions, scaleAuth, toJwk } from '../src/index.ts'
+import { describe, expect, it, vi } from 'vitest'
+import { type Jwk, type ScaleAuthOptions, keysChannel, scaleAuth, toJwk } from '../src/index.ts'
 import { forge, forgeHmac, goodClaims, goodHeader, makeKey, setOf } from './forge.ts'
 import { ISSUER, SECRET, bearer, createService } from './service.ts'
 
@@ -245,5 +245,27 @@ describe('a key set of our own', () => {
     await expect(app.auth.login({ sub: 'a' })).rejects.toMatchObject({ code: 'SCALE_AUTH_UNSUPPORTED' })
     expect((await app.inject('/.well-known/jwks.json')).statusCode).toBe(404)
     await app.close()
+  })
+})
+
+describe('a function that gives the keys', () => {
+  it('and once never settles is given up, told of, and called again', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    const told: string[] = []
+    const stop = keysChannel.subscribe(({ event, reason }) => told.push(`${event} ${reason ?? ''}`))
+    let calls = 0
+    const keys = () => (++calls === 2 ? new Promise<never>(() => undefined) : setOf(calls < 3 ? es : rs))
+    const app = await createService({ keys, keysRefresh: 200 })
+    try {
+      await vi.advanceTimersByTimeAsync(1_000)
+      expect(calls).toBe(2)
+      await vi.advanceTimersByTimeAsync(11_000)
+      expect(told.slice(0, 3)).toEqual(['loaded ', expect.stringMatching(/^failed .*'keys'.* 10000 ms/), 'loaded '])
+      expect(app.auth.jwks().keys.map(({ kid }) => kid)).toEqual([rs.kid])
+    } finally {
+      stop()
+      vi.useRealTimers()
+      await app.close()
+    }
   })
 })
