@@ -24,6 +24,8 @@ declare module '@fastify-scale/realtime' {
   }
   interface InterServerEvents {
     clusterAction: (action: Action) => void
+    /** A page has come to the board, on another worker. */
+    pageOpened: () => void
   }
 }
 declare module '@fastify-scale/settings' {
