@@ -1,11 +1,12 @@
-import { pause, withDeadline } from '@fastify-scale/kit'
+import { withDeadline } from '@fastify-scale/kit'
 import { fillChannel, resyncChannel } from './channels.ts'
 import { UnavailableError } from './errors.ts'
 import { FollowedRoom } from './gap.ts'
-import { type Entry, type HistoryStore, type Known, parseLive } from './history-store.ts'
+import { type HistoryStore, type Known, type Reading, parseLive } from './history-store.ts'
 import type { RoomRule } from './room-options.ts'
-import { decodePayload } from './message.ts'
+import { decodePayload, positionOf } from './message.ts'
 import { type JoinReply, type Position, PROTOCOL_VERSION, RESYNC } from './protocol.ts'
+import { resume } from './resume.ts'
 import type { RawSocket } from './sessions.ts'
 import type { Subscriber } from './subscriber.ts'
 
@@ -22,8 +23,9 @@ export interface HistoryRoomsOptions {
 
 interface Followed {
   name: string
-  rule: RoomRule
   room: FollowedRoom
+  /** Reads the log: what follows a number (-1: only where the room is). */
+  read: (after: number, known: Known | undefined) => Promise<Reading>
   /** Joins under way. */
   holds: number
   /** Had no socket at the last check. */
@@ -37,12 +39,6 @@ interface Followed {
 const JOIN_MS = 5_000
 /** Rooms read at the same time when a connection is back. */
 const PARALLEL = 50
-/** What is sent to one socket before it has to read: messages and bytes. */
-const WINDOW = 100
-const WINDOW_BYTES = 256 * 1_024
-/** How long a socket may take to read that, in ms. */
-const WINDOW_MS = 20_000
-
 /** The rooms with history that this process has sockets in. */
 export class HistoryRooms {
   readonly #options: HistoryRoomsOptions
@@ -104,7 +100,9 @@ export class HistoryRooms {
       await withDeadline(followed.ready, JOIN_MS, `reading room '${name}'`)
       // It has found a hole: begins anew from its position.
       if (position && socket.rooms.has(name)) await socket.leave(name)
-      const complete = position === undefined || (await this.#resume(socket, followed, position, isWanted))
+      const complete =
+        position === undefined ||
+        (await resume({ socket, name, room: followed.room, read: followed.read, isWanted }, position))
       if (!isWanted()) throw new UnavailableError('the socket has left, or is gone')
       // One that has resumed is in already.
       if (position === undefined || !complete) void socket.join(name)
@@ -126,70 +124,6 @@ export class HistoryRooms {
     this.#channels.clear()
   }
 
-  /** Sends what follows `position` and joins; false, and not joined, where something of it is lost. */
-  async #resume(
-    socket: RawSocket,
-    { name, rule, room }: Followed,
-    position: Known,
-    isWanted: () => boolean,
-  ): Promise<boolean> {
-    const { store } = this.#options
-    const { epoch } = position
-    let at = position.seq
-    /** The log has what the socket has had, and this process not yet: it will come, and the socket will drop it. */
-    let ahead = false
-    while (isWanted()) {
-      const known = room.known
-      if (known?.epoch !== epoch) return false
-      const rest = ahead && at > known.seq ? [] : room.since(epoch, at)
-      if (rest) {
-        for (const entry of rest) send(socket, name, epoch, entry)
-        // In the same turn as the last look at what was delivered: more may be by the next.
-        void socket.join(name)
-        return true
-      }
-      if (at > known.seq) {
-        const { epoch: now, head } = await store.read(name, rule, -1, known)
-        if (now !== epoch || head < at) return false
-        ahead = true
-        continue
-      }
-      const reading = await store.read(name, rule, at, known)
-      if (reading.epoch !== epoch) {
-        await room.fill()
-        continue
-      }
-      if (reading.entries[0]?.seq !== at + 1) return false
-      at = await this.#sendSome(socket, name, epoch, reading.entries, () => (isWanted() ? (room.known?.seq ?? 0) : 0))
-    }
-    return true
-  }
-
-  /** Sends entries up to what this process has delivered, as fast as the socket reads them. Returns the last number. */
-  async #sendSome(
-    socket: RawSocket,
-    name: string,
-    epoch: string,
-    entries: readonly Entry[],
-    delivered: () => number,
-  ): Promise<number> {
-    let [count, bytes, at] = [0, 0, (entries[0] as Entry).seq - 1]
-    for (const entry of entries) {
-      if (entry.seq > delivered() || !socket.connected) break
-      send(socket, name, epoch, entry)
-      at = entry.seq
-      bytes += entry.payload.length
-      if (++count % WINDOW !== 0 && bytes < WINDOW_BYTES) continue
-      bytes = 0
-      const until = performance.now() + WINDOW_MS
-      while (socket.connected && socket.conn.writeBuffer.length > 0) {
-        if (performance.now() > until) throw new UnavailableError('the client reads too slowly')
-        await pause(5)
-      }
-    }
-    return at
-  }
-
   #follow(name: string, rule: RoomRule): Followed {
     const existing = this.#rooms.get(name)
     if (existing) {
@@ -199,8 +133,9 @@ export class HistoryRooms {
     const { store, emit, members } = this.#options
     let setReady = (): void => undefined
     const ready = new Promise<void>((resolve) => (setReady = resolve))
+    const read: Followed['read'] = (after, known) => store.read(name, rule, after, known)
     const room = new FollowedRoom({
-      read: (after, known) => store.read(name, rule, after, known),
+      read,
       deliver: (epoch, { seq, payload }) => {
         const message = decodePayload(payload)
         if (message) emit(name, message.event, message.data, positionOf(name, epoch, seq, message.traceparent))
@@ -211,7 +146,7 @@ export class HistoryRooms {
       },
       filled: (messages) => fillChannel.publish(() => ({ room: name, messages })),
     })
-    const followed: Followed = { name, rule, room, holds: 0, idle: false, ready, setReady }
+    const followed: Followed = { name, room, read, holds: 0, idle: false, ready, setReady }
     this.#rooms.set(name, followed)
     this.#channels.set(store.channel(name), followed)
     void this.#start(followed)
@@ -267,15 +202,4 @@ export class HistoryRooms {
     }
     await Promise.all(Array.from({ length: Math.min(PARALLEL, all.length) }, worker))
   }
-}
-
-function send(socket: RawSocket, room: string, epoch: string, { seq, payload }: Entry): void {
-  const message = decodePayload(payload)
-  if (message) socket.emit(message.event, message.data, positionOf(room, epoch, seq, message.traceparent))
-}
-
-function positionOf(room: string, epoch: string, seq: number, traceparent: string | undefined): Position {
-  const position: Position = { $rt: PROTOCOL_VERSION, room, epoch, seq }
-  if (traceparent !== undefined) position.traceparent = traceparent
-  return position
 }

@@ -1,5 +1,6 @@
 import { show } from '@fastify-scale/kit'
 import { PublishInvalidError } from './errors.ts'
+import { type Position, PROTOCOL_VERSION } from './protocol.ts'
 
 const RESERVED = new Set(['connect', 'connect_error', 'disconnect', 'disconnecting', 'newListener', 'removeListener'])
 /** Longest name of a room, in UTF-16 units. */
@@ -64,4 +65,11 @@ function hasBinary(value: unknown, depth: number): boolean {
   if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer || value instanceof Blob) return true
   for (const one of Array.isArray(value) ? value : Object.values(value)) if (hasBinary(one, depth + 1)) return true
   return false
+}
+
+/** What goes with a message of a history room as its last argument. */
+export function positionOf(room: string, epoch: string, seq: number, traceparent: string | undefined): Position {
+  const position: Position = { $rt: PROTOCOL_VERSION, room, epoch, seq }
+  if (traceparent !== undefined) position.traceparent = traceparent
+  return position
 }
