@@ -1,6 +1,8 @@
 import { NotSerializableError } from './errors.ts'
 import type { Peer } from './bus.ts'
 
+export type BroadcastListener = (data: unknown) => void | Promise<void>
+
 /** Messages to every worker of one launcher, by topic. */
 export interface Broadcasts {
   /**
@@ -9,8 +11,8 @@ export interface Broadcasts {
    * @throws SCALE_CLUSTER_NOT_SERIALIZABLE
    */
   broadcast(topic: string, data?: unknown): void
-  /** Listens to a topic; returns the function that stops it. What a listener throws is logged. */
-  on(topic: string, listener: (data: unknown) => void): () => void
+  /** Listens to a topic; returns the function that stops it. What a listener throws, or rejects with, is logged. */
+  on(topic: string, listener: BroadcastListener): () => void
 }
 
 /** Wire form: the data is JSON text, made once by the sender and not parsed by the primary. */
@@ -21,19 +23,16 @@ interface Broadcast {
 
 /** The worker's side. */
 export function createBroadcasts(peer: Peer, onError: (error: unknown, topic: string) => void): Broadcasts {
-  const topics = new Map<string, Set<(data: unknown) => void>>()
+  const topics = new Map<string, Set<BroadcastListener>>()
 
   peer.onNote('broadcast', (message) => {
     if (!isBroadcast(message)) return
     const listeners = topics.get(message.topic)
     if (!listeners) return
     for (const listener of [...listeners]) {
-      try {
-        // Each listener has a copy of its own, as each worker has.
-        listener(JSON.parse(message.json))
-      } catch (error) {
-        onError(error, message.topic)
-      }
+      // Each listener has a copy of its own, as each worker has. It may be an async function: what it rejects with must
+      // not end the process.
+      void (async () => listener(JSON.parse(message.json)))().catch((error: unknown) => onError(error, message.topic))
     }
   })
 
@@ -45,7 +44,7 @@ export function createBroadcasts(peer: Peer, onError: (error: unknown, topic: st
       let listeners = topics.get(topic)
       if (!listeners) topics.set(topic, (listeners = new Set()))
       // Wrapped, so that the same function listening twice is two listeners.
-      const own = (data: unknown): void => listener(data)
+      const own: BroadcastListener = (data) => listener(data)
       listeners.add(own)
       return () => {
         listeners.delete(own)

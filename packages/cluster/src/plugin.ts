@@ -171,6 +171,7 @@ async function setUp(app: FastifyInstance, options: ResolvedOptions): Promise<Re
       commandTimeout: given.commandTimeout,
       onValue: shared.take,
       onLoadRequest: shared.loadNow,
+      onLoadFailure: shared.takeFailure,
       // The loss and the return of the connection are logged by the connection itself.
       onError: (error, what) => log.debug({ err: error }, `redis: ${what}`),
       onLost: (name) => log.warn({ singleton: name }, `lease of '${name}' was lost, it stops here`),

@@ -3,7 +3,7 @@ import { createLeases } from './lease.ts'
 import { PUBLISH_LAUNCHER, READ_LAUNCHERS } from './lua/launchers.lua.ts'
 import { PUT_SHARED } from './lua/shared.lua.ts'
 import { isEnvelope, type SharedEnvelope } from './shared-relay.ts'
-import type { SharedStore } from './shared.ts'
+import { isFailure, type SharedFailure, type SharedStore } from './shared-store.ts'
 import type { Leases } from './singleton.ts'
 import type { LauncherStatus } from './status.ts'
 
@@ -27,6 +27,8 @@ export interface RedisBackendOptions {
   onValue(envelope: SharedEnvelope): void
   /** Another machine wants a value loaded. */
   onLoadRequest(name: string, request: string): void
+  /** A load failed on the machine that had to do it. */
+  onLoadFailure(failure: SharedFailure): void
   onError(error: unknown, what: string): void
   onLost(name: string): void
 }
@@ -45,7 +47,8 @@ export interface RedisBackend {
 
 /** Opens the connections; waits for Redis no longer than their bound. */
 export async function createRedisBackend(options: RedisBackendOptions): Promise<RedisBackend> {
-  const { connections, name, owner, lease, commandTimeout, onValue, onLoadRequest, onError, onLost } = options
+  const { connections, name, owner, lease, commandTimeout, onValue, onLoadRequest, onLoadFailure, onError, onLost } =
+    options
   const client = await connections.command({ timeout: commandTimeout })
   const clock = createRedisClock(client)
   // In one slot of a Redis Cluster; '1' is the version of the format.
@@ -54,7 +57,7 @@ export async function createRedisBackend(options: RedisBackendOptions): Promise<
   const launchers = [`${prefix}launchers`, `${prefix}launchers:until`]
 
   async function load(field: string): Promise<void> {
-    const envelope = parse(await client.hget(values, field))
+    const envelope = parse(await client.hget(values, field), isEnvelope)
     if (envelope) onValue(envelope)
   }
 
@@ -65,13 +68,17 @@ export async function createRedisBackend(options: RedisBackendOptions): Promise<
       // The position first: what is written while the values are read comes again as an entry.
       const [last] = (await ready.xrevrange(stream, '+', '-', 'COUNT', 1)) as [id: string, fields: string[]][]
       for (const [field, text] of Object.entries(await ready.hgetall(values))) {
-        const envelope = field.startsWith('v:') ? parse(text) : undefined
+        const envelope = field.startsWith('v:') ? parse(text, isEnvelope) : undefined
         if (envelope) onValue(envelope)
       }
       return last?.[0] ?? '0-0'
     },
     onEntry({ fields }) {
       if (fields['load'] !== undefined) return onLoadRequest(fields['load'], String(fields['request']))
+      if (fields['failure'] !== undefined) {
+        const failure = parse(fields['failure'], isFailure)
+        return failure && onLoadFailure(failure)
+      }
       load(`v:${fields['name']}`).catch((error: unknown) => onError(error, `shared value '${fields['name']}'`))
     },
     onError: (error) => onError(error, 'following shared values'),
@@ -97,6 +104,9 @@ export async function createRedisBackend(options: RedisBackendOptions): Promise<
       async requestLoad(shared, request) {
         await client.xadd(stream, 'MAXLEN', '~', 256, '*', 'load', shared, 'request', request)
       },
+      async tellFailure(failure) {
+        await client.xadd(stream, 'MAXLEN', '~', 256, '*', 'failure', JSON.stringify(failure))
+      },
     },
     async publish(status) {
       await publishLauncher(client, launchers, [status.id, JSON.stringify(status), STATUS_TTL])
@@ -115,10 +125,10 @@ export async function createRedisBackend(options: RedisBackendOptions): Promise<
   }
 }
 
-function parse(text: string | null | undefined): SharedEnvelope | undefined {
+function parse<T>(text: string | null | undefined, is: (data: unknown) => data is T): T | undefined {
   try {
-    const envelope: unknown = JSON.parse(text ?? 'null')
-    return isEnvelope(envelope) ? envelope : undefined
+    const data: unknown = JSON.parse(text ?? 'null')
+    return is(data) ? data : undefined
   } catch {
     return undefined
   }

@@ -45,7 +45,10 @@ export function createSharedRelay(
 }
 
 /** Values of a later tenure, and later ones of the same, replace what is there. */
-export function isNewer(candidate: SharedEnvelope, current: SharedEnvelope | undefined): boolean {
+export function isNewer(
+  candidate: Pick<SharedEnvelope, 'at' | 'fencing'>,
+  current: SharedEnvelope | undefined,
+): boolean {
   if (!current || candidate.fencing !== current.fencing) return !current || candidate.fencing > current.fencing
   return candidate.at > current.at
 }

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { type Duration, parseDuration, pause, withDeadline } from '@fastify-scale/kit'
-import { ClusterOptionError, LoadFailedError, NameTakenError, NotLoadedError } from './errors.ts'
-import { toJson } from './broadcast.ts'
+import { ClusterOptionError, LoadFailedError, NameTakenError, NoAnswerError, NotLoadedError } from './errors.ts'
 import type { Peer } from './bus.ts'
+import { createLoads, type Loadable, MOST_REQUESTS } from './shared-load.ts'
 import { isEnvelope, isNewer, type SharedEnvelope } from './shared-relay.ts'
+import type { SharedFailure, SharedStore } from './shared-store.ts'
 import type { SingletonContext, Singletons } from './singleton.ts'
 
 export interface SharedOptions {
@@ -30,53 +31,38 @@ export interface Shared<T> {
   readonly updatedAt: number | undefined
   /** Why the last load failed; `undefined` after a good one. The value before it stays. */
   readonly error: string | undefined
-  /** Calls back with each new value; returns the function that stops it. */
-  onChange(listener: (value: T) => void): () => void
+  /** Calls back with each new value; returns the function that stops it. What a listener throws, or rejects with, is logged. */
+  onChange(listener: (value: T) => void | Promise<void>): () => void
   /**
    * Has the value loaded now by whichever worker loads it; resolves when this worker has a value whose load began after
-   * the call. @throws SCALE_CLUSTER_LOAD_FAILED, SCALE_CLUSTER_NO_ANSWER
+   * the call, also where another worker or machine takes over meanwhile.
+   * @throws SCALE_CLUSTER_LOAD_FAILED where the load failed, or no worker has begun to load it for a second;
+   * SCALE_CLUSTER_NO_ANSWER (503) after twice `timeout`, or where the worker that loads it ends
    */
   refresh(): Promise<T>
 }
 
-/** How many served requests a value tells of. */
-const MOST_REQUESTS = 32
-
-/** Where values go beyond this launcher; see shared-redis.ts. */
-export interface SharedStore {
-  /** Saves a value unless one with a higher fencing number is there; false then. */
-  put(envelope: SharedEnvelope): Promise<boolean>
-  /** Asks whichever machine loads the value to load it now. */
-  requestLoad(name: string, request: string): Promise<void>
-}
+/** Within this, in ms, what one worker has left has begun in another. */
+const MOVES_WITHIN = 1_000
 
 export interface SharedValues {
   add<T>(name: string, options: SharedOptions, loader: SharedLoader<T>): Shared<T>
   /** Takes a value that came from elsewhere. */
   take(envelope: SharedEnvelope): void
-  /** Loads a value now where this worker is the one that loads it. */
+  /** Takes notice of a load that failed elsewhere. */
+  takeFailure(failure: SharedFailure): void
+  /** Loads a value now where this worker is the one that loads it, or when it becomes that before anyone has. */
   loadNow(name: string, request: string): void
   /** Names that were added and have no value yet. */
   missing(): string[]
   start(store?: SharedStore): void
 }
 
-interface Entry {
-  name: string
-  every: number
-  timeout: number
-  loader: SharedLoader<unknown>
-  envelope?: SharedEnvelope
+interface Entry extends Loadable {
   value?: unknown
-  error?: string
-  listeners: Set<(value: unknown) => void>
-  /** Requests of other machines that this worker will load for, and has loaded for. */
-  requested: string[]
-  served: string[]
-  /** Calls back when a request of this worker's own was served. */
-  waiting: Map<string, () => void>
-  /** Set while this worker is the one that loads. */
-  loadNow?: () => Promise<void>
+  listeners: Set<(value: unknown) => void | Promise<void>>
+  /** Requests of this worker's own. */
+  waiting: Map<string, { resolve(): void; reject(error: Error): void }>
 }
 
 export interface SharedValuesOptions {
@@ -91,15 +77,35 @@ export interface SharedValuesOptions {
 export function createSharedValues(options: SharedValuesOptions): SharedValues {
   const { peer, singletons, onError, wallClock = Date.now } = options
   const entries = new Map<string, Entry>()
+  /** The last value of each name that the app has not added yet: it may do so late, and the value comes only once. */
+  const early = new Map<string, SharedEnvelope>()
   let store: SharedStore | undefined
   let started = false
+  const serve = createLoads({ peer, store: () => store, take, onError, wallClock })
 
   function take(envelope: SharedEnvelope): void {
     const entry = entries.get(envelope.name)
-    if (!entry) return
+    if (!entry) {
+      if (isNewer(envelope, early.get(envelope.name))) early.set(envelope.name, envelope)
+      return
+    }
     keep(entry, envelope)
-    if (!Array.isArray(envelope.served)) return
-    for (const request of envelope.served) entry.waiting.get(request)?.()
+    for (const { resolve } of answered(entry, envelope.served)) resolve()
+  }
+
+  function takeFailure({ name, message, at, fencing, requests }: SharedFailure): void {
+    const entry = entries.get(name)
+    if (!entry) return
+    if (isNewer({ at, fencing }, entry.envelope)) entry.error = message
+    for (const { reject } of answered(entry, requests))
+      reject(new LoadFailedError(`loading '${name}' on another machine failed: ${message}`))
+  }
+
+  /** Forgets requests that have their answer; gives those of this worker's own. */
+  function answered(entry: Entry, requests: unknown = []): { resolve(): void; reject(error: Error): void }[] {
+    if (!Array.isArray(requests)) return []
+    entry.requested = entry.requested.filter((request) => !requests.includes(request))
+    return requests.flatMap((request) => entry.waiting.get(request as string) ?? [])
   }
 
   function keep(entry: Entry, envelope: SharedEnvelope): void {
@@ -114,11 +120,8 @@ export function createSharedValues(options: SharedValuesOptions): SharedValues {
     entry.value = value
     entry.error = undefined
     for (const listener of [...entry.listeners]) {
-      try {
-        listener(value)
-      } catch (error) {
-        onError(error, envelope.name)
-      }
+      // It may be an async function: what it rejects with must not end the process.
+      void (async () => listener(value))().catch((error: unknown) => onError(error, envelope.name))
     }
   }
 
@@ -134,84 +137,21 @@ export function createSharedValues(options: SharedValuesOptions): SharedValues {
   peer.onCall('shared.load', async (data) => {
     const { name } = (data ?? {}) as { name?: unknown }
     const entry = typeof name === 'string' ? entries.get(name) : undefined
-    // Where machines share the value it may be another one that loads it.
-    if (!entry?.loadNow) return null
-    await entry.loadNow()
+    // It may have left another to load it by now; where machines share the value, one of another machine.
+    if (!entry?.loadNow || !(await entry.loadNow())) return null
     return entry.envelope
   })
-
-  async function load(entry: Entry, context: SingletonContext): Promise<void> {
-    const { name, timeout } = entry
-    const served = entry.requested.splice(0)
-    const bound = new AbortController()
-    const signal = AbortSignal.any([context.signal, bound.signal])
-    try {
-      const work = Promise.resolve().then(() => entry.loader({ signal, fencing: context.fencing }))
-      const json = toJson(await withDeadline(work, timeout, `loading '${name}'`), `shared('${name}')`)
-      // What a worker loaded that is not the one any more is thrown away.
-      if (context.signal.aborted) return
-      // Each value's time is above the one's before it, also where the wall clock is set back.
-      const at = Math.max(wallClock(), (entry.envelope?.at ?? 0) + 1)
-      // Others may see only a later value: it tells whom the ones before it served.
-      entry.served = [...entry.served, ...served].slice(-MOST_REQUESTS)
-      const envelope = { name, json, at, fencing: context.fencing, served: entry.served }
-      if (store && !(await store.put(envelope))) return
-      take(envelope)
-      peer.note('shared.value', envelope)
-    } catch (error) {
-      if (context.signal.aborted) return
-      const message = error instanceof Error ? error.message : String(error)
-      entry.error = message
-      peer.note('shared.error', { name, message })
-      onError(error, name)
-      throw new LoadFailedError(`loading '${name}' failed: ${message}`)
-    } finally {
-      bound.abort()
-    }
-  }
-
-  /** Loads for ever, while this worker is the one. */
-  async function serve(entry: Entry, context: SingletonContext): Promise<void> {
-    const { signal } = context
-    let due = 0
-    if (entry.envelope) {
-      // The worker before us loaded it so long ago; clocks of other machines may be off, so never wait longer than once.
-      const age = Math.min(entry.every, Math.max(0, wallClock() - entry.envelope.at))
-      due = performance.now() + entry.every - age
-    }
-    let current: Promise<void> | undefined
-    const run = (): Promise<void> => {
-      due = performance.now() + entry.every
-      current = load(entry, context).finally(() => (current = undefined))
-      return current
-    }
-    // A load that has begun may have read old data already: a refresh waits for it and loads anew, once for all who ask.
-    let next: Promise<void> | undefined
-    entry.loadNow = () =>
-      (next ??= (current ?? Promise.resolve())
-        .catch(() => undefined)
-        .then(() => {
-          next = undefined
-          return current ?? run()
-        }))
-    try {
-      while (!signal.aborted) {
-        const wait = due - performance.now()
-        if (wait > 0) await pause(Math.min(wait, 2 ** 31 - 1), signal)
-        else await (current ?? run()).catch(() => undefined)
-      }
-    } finally {
-      entry.loadNow = undefined
-    }
-  }
 
   /** Has another machine load, and waits for the value. */
   async function elsewhere(entry: Entry, { requestLoad }: SharedStore): Promise<void> {
     const request = randomUUID()
-    const served = new Promise<void>((resolve) => entry.waiting.set(request, resolve))
+    const answer = new Promise<void>((resolve, reject) => entry.waiting.set(request, { resolve, reject }))
+    const what = `loading '${entry.name}' on another machine`
     try {
-      await requestLoad(entry.name, request)
-      await withDeadline(served, entry.timeout * 2, `loading '${entry.name}' on another machine`)
+      await withDeadline(Promise.all([requestLoad(entry.name, request), answer]), entry.timeout * 2, what)
+    } catch (error) {
+      if (error instanceof LoadFailedError) throw error
+      throw new NoAnswerError(`no answer to ${what}: ${(error as Error).message}`)
     } finally {
       entry.waiting.delete(request)
     }
@@ -240,6 +180,9 @@ export function createSharedValues(options: SharedValuesOptions): SharedValues {
         waiting: new Map(),
       }
       entries.set(name, entry)
+      const known = early.get(name)
+      early.delete(name)
+      if (known) take(known)
       if (started) begin(entry)
       return {
         name,
@@ -258,26 +201,35 @@ export function createSharedValues(options: SharedValuesOptions): SharedValues {
           return entry.error
         },
         onChange(listener) {
-          const own = (value: unknown): void => listener(value as T)
+          const own = (value: unknown): void | Promise<void> => listener(value as T)
           entry.listeners.add(own)
           return () => entry.listeners.delete(own)
         },
         async refresh() {
-          const envelope = await peer.call('shared.refresh', { name }, entry.timeout * 2)
-          if (isEnvelope(envelope)) take(envelope)
-          else if (store) await elsewhere(entry, store)
-          else throw new LoadFailedError(`no worker loads '${name}' now`)
-          return entry.value as T
+          const until = performance.now() + MOVES_WITHIN
+          for (;;) {
+            const envelope = await peer.call('shared.refresh', { name }, entry.timeout * 2)
+            if (isEnvelope(envelope)) take(envelope)
+            else if (store) await elsewhere(entry, store)
+            else if (performance.now() > until) throw new LoadFailedError(`no worker loads '${name}' now`)
+            else {
+              // One has left it, and the next is about to take it on.
+              await pause(20)
+              continue
+            }
+            return entry.value as T
+          }
         },
       }
     },
     take,
+    takeFailure,
     loadNow(name, request) {
       const entry = entries.get(name)
-      if (!entry?.loadNow) return
-      entry.requested.push(request)
+      if (!entry) return
+      entry.requested = [...entry.requested, request].slice(-MOST_REQUESTS)
       // A failure was reported where it happened.
-      entry.loadNow().catch(() => undefined)
+      entry.loadNow?.().catch(() => undefined)
     },
     missing: () => [...entries.values()].filter((entry) => !entry.envelope).map((entry) => entry.name),
     start(given) {

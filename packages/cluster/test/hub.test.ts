@@ -1,69 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { createBroadcasts, type Broadcasts } from '../src/broadcast.ts'
-import { createPeer, createPortPair, type Peer, type Port } from '../src/bus.ts'
-import { createHub, type Hub } from '../src/hub.ts'
-import { createSharedValues, type SharedValues } from '../src/shared.ts'
-import { createSingletons, type Singletons } from '../src/singleton.ts'
 import { waitFor } from './helpers.ts'
+import { addWorker, errors, makeHub, stopWorkers, type Worker, workers } from './hub-worker.ts'
 
-interface Worker {
-  id: number
-  peer: Peer
-  /** The worker's end, for raw messages. */
-  port: Port
-  broadcasts: Broadcasts
-  singletons: Singletons
-  shared: SharedValues
-  /** As when its process ends: nothing comes from it any more, then the primary sees the exit. */
-  die(): void
-}
-
-const errors: unknown[] = []
-const workers: Worker[] = []
-const hubs: Hub[] = []
-afterEach(async () => {
-  errors.length = 0
-  await Promise.all(workers.splice(0).map((worker) => worker.singletons.stop()))
-})
-
-function makeHub(wallClock?: () => number): Hub {
-  const refuse = (): never => {
-    throw new RangeError('refused')
-  }
-  const commands = { status: () => 'fine', reload: refuse, scale: refuse, restart: refuse, kill: refuse, page: refuse }
-  const hub = createHub({ id: 'hub', commands, onError: (error) => errors.push(error), wallClock })
-  hubs.push(hub)
-  return hub
-}
-
-function addWorker(hub: Hub, id: number): Worker {
-  const [near, far] = createPortPair()
-  let dead = false
-  const own: Port = {
-    send: (message) => !dead && near.send(message),
-    listen: (listener) => near.listen((message) => void (dead || listener(message))),
-  }
-  const peer = createPeer(own, (error) => errors.push(error))
-  const onError = (error: unknown): void => void errors.push(error)
-  const singletons = createSingletons({ peer, onError, random: () => 0 })
-  const worker: Worker = {
-    id,
-    peer,
-    port: own,
-    broadcasts: createBroadcasts(peer, onError),
-    singletons,
-    shared: createSharedValues({ peer, singletons, onError }),
-    die() {
-      dead = true
-      hub.detach(id)
-    },
-  }
-  hub.attach(id, far)
-  singletons.start()
-  worker.shared.start()
-  workers.push(worker)
-  return worker
-}
+afterEach(stopWorkers)
 
 describe('broadcast', () => {
   it('reaches every worker, the sender too, in one order for all', async () => {
@@ -75,6 +14,18 @@ describe('broadcast', () => {
     await waitFor(() => seen.every((list) => list.length === 30))
     expect(seen[1]).toEqual(seen[0])
     expect(seen[2]).toEqual(seen[0])
+  })
+
+  it('ends no process where an async listener rejects: that is reported', async () => {
+    const worker = addWorker(makeHub(), 1)
+    const seen: unknown[] = []
+    worker.broadcasts.on('n', async () => {
+      throw new RangeError('database is away')
+    })
+    worker.broadcasts.on('n', (data) => void seen.push(data))
+    worker.broadcasts.broadcast('n', 1)
+    await waitFor(() => seen.length === 1 && errors.length === 1)
+    expect(errors[0]).toMatchObject({ message: 'database is away' })
   })
 })
 
@@ -197,77 +148,6 @@ describe('singleton', () => {
     ).singletons.add('job', ({ fencing }) => void fences.push(fencing))
     await waitFor(() => fences.length === 2)
     expect(fences[1]).toBeGreaterThan(fences[0] as number)
-  })
-})
-
-describe('shared', () => {
-  it('is loaded by one worker, read by all, and there at once for a worker that comes later', async () => {
-    const hub = makeHub()
-    let loads = 0
-    const load = (): number => ++loads
-    const values = [1, 2, 3].map((id) => addWorker(hub, id).shared.add('n', { every: '1h' }, load))
-    await waitFor(() => values.every((value) => value.loaded))
-    const late = addWorker(hub, 4).shared.add('n', { every: '1h' }, load)
-    await waitFor(() => late.loaded)
-    expect([...values, late].map((value) => value.value)).toEqual([1, 1, 1, 1])
-    expect(loads).toBe(1)
-  })
-
-  it('goes on being loaded, in step, when the worker that loads dies', async () => {
-    const hub = makeHub()
-    const loaders: number[] = []
-    for (const id of [1, 2, 3]) {
-      addWorker(hub, id).shared.add('n', { every: 20 }, () => {
-        loaders.push(id)
-        return loaders.length
-      })
-    }
-    await waitFor(() => loaders.length >= 3)
-    const first = loaders[0] as number
-    const index = workers.findIndex((worker) => worker.id === first)
-    workers.splice(index, 1)[0]?.die()
-    // The 'dead' worker runs on in this process, unheard.
-    const others = (): number[] => loaders.filter((id) => id !== first)
-    await waitFor(() => others().length >= 4)
-    expect(new Set(others()).size).toBe(1)
-  })
-
-  it('refreshes from any worker, and one refresh serves all who ask', async () => {
-    const hub = makeHub()
-    let loads = 0
-    const values = [1, 2].map((id) =>
-      addWorker(hub, id).shared.add('n', { every: '1h' }, async () => {
-        await new Promise((resolve) => setTimeout(resolve, 5))
-        return ++loads
-      }),
-    )
-    await waitFor(() => values.every((value) => value.loaded))
-    const fresh = await Promise.all([values[0]?.refresh(), values[1]?.refresh(), values[1]?.refresh()])
-    expect(Math.min(...(fresh as number[]))).toBeGreaterThanOrEqual(2)
-    expect(loads).toBeLessThanOrEqual(3)
-    await waitFor(() => values.every((value) => value.value === loads))
-  })
-
-  it('tells all workers why a load failed', async () => {
-    const hub = makeHub()
-    const values = [1, 2].map((id) =>
-      addWorker(hub, id).shared.add('n', { every: 10 }, () => {
-        throw new Error('away')
-      }),
-    )
-    await waitFor(() => values.every((value) => value.error === 'away'))
-    expect(() => values[0]?.value).toThrow('away')
-  })
-
-  it('does not go back to an older value', async () => {
-    const hub = makeHub()
-    const worker = addWorker(hub, 1)
-    const value = worker.shared.add('n', { every: '1h' }, () => 'new')
-    await waitFor(() => value.loaded)
-    worker.shared.take({ name: 'n', json: '"old"', at: 1, fencing: 1 })
-    expect(value.value).toBe('new')
-    worker.shared.take({ name: 'n', json: '{broken', at: 1, fencing: Number.MAX_SAFE_INTEGER })
-    expect(value.value).toBe('new')
   })
 })
 

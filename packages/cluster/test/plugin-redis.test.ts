@@ -59,6 +59,67 @@ describe('with redis', () => {
     expect(loads).toBe(4)
   })
 
+  it('a value that was there is known also to a process that asks for it late', async () => {
+    const [a, b] = await startTwo()
+    const load = (): string => 'loaded'
+    const values = ['early', 'late'].map((one) => a.cluster.shared(one, { every: '1h' }, load))
+    await waitFor(() => values.every((value) => value.loaded))
+    // With the one, b has read all that there is.
+    const early = b.cluster.shared('early', { every: '1h' }, load)
+    await waitFor(() => early.loaded)
+    const late = b.cluster.shared('late', { every: '1h' }, load)
+    await waitFor(() => late.loaded)
+    expect((await b.inject('/-/readyz')).statusCode).toBe(200)
+  })
+
+  it('a refresh says at once why the load failed on the other machine, and all have the reason', async () => {
+    const [a, b] = await startTwo()
+    let load = (): number => 1
+    const one = a.cluster.shared('n', { every: '1h' }, () => load())
+    await waitFor(() => one.loaded)
+    const two = b.cluster.shared('n', { every: '1h' }, () => 2)
+    await waitFor(() => two.loaded)
+    load = () => {
+      throw new RangeError('database is away')
+    }
+    const failed = { code: 'SCALE_CLUSTER_LOAD_FAILED', message: expect.stringContaining('database is away') as string }
+    await expect(two.refresh()).rejects.toMatchObject(failed)
+    expect([one.error, two.error]).toEqual(['database is away', 'database is away'])
+    load = () => 3
+    expect(await two.refresh()).toBe(3)
+    expect([one.error, two.error]).toEqual([undefined, undefined])
+  })
+
+  it.each(['closed', 'gone'])('a refresh is not lost while its machine is %s and another takes over', async (how) => {
+    name++
+    const proxy = await faultProxy({ target: redis.url })
+    closers.push(() => proxy.stop())
+    const options = { lease: '1s', commandTimeout: 200 }
+    const [a, b] = [await start({ ...options, redis: proxy.url }), await start(options)]
+    const timing = { every: '1h', timeout: '10s' }
+    const one = a.cluster.shared('n', timing, () => 'a')
+    await waitFor(() => one.loaded)
+    const two = b.cluster.shared('n', timing, () => 'b')
+    await waitFor(() => two.loaded)
+    if (how === 'gone') proxy.freeze()
+    const closed = how === 'closed' ? a.close() : undefined
+    // Before it lets go, the one that closes may still have served it.
+    expect(how === 'gone' ? ['b'] : ['a', 'b']).toContain(await two.refresh())
+    await closed
+  })
+
+  it('a refresh that nobody answers says so', async () => {
+    name++
+    const proxy = await faultProxy({ target: redis.url })
+    closers.push(() => proxy.stop())
+    const a = await start()
+    const b = await start({ redis: proxy.url, commandTimeout: 100 })
+    const values = [a, b].map((app) => app.cluster.shared('n', { every: '1h', timeout: 500 }, () => 1))
+    await waitFor(() => values.every((value) => value.loaded))
+    proxy.freeze()
+    await expect(values[1]?.refresh()).rejects.toMatchObject({ code: 'SCALE_CLUSTER_NO_ANSWER', statusCode: 503 })
+  })
+
   it('status tells of all processes, the own one first, and forgets those that are gone', async () => {
     const [a, b] = await startTwo()
     const ids = async (app: FastifyInstance): Promise<string[]> => (await app.cluster.status()).map((one) => one.id)
