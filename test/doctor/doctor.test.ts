@@ -1,5 +1,5 @@
 import { execFile, type ExecFileException } from 'node:child_process'
-import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { type Services, startServices } from '@fastify-scale/dev-services'
@@ -13,6 +13,7 @@ let work: string
 
 interface Found {
   findings: { kind: string; message: string; at?: string; candidates?: string[] }[]
+  notCompared: string[]
   requests: number
   workers: number
 }
@@ -97,7 +98,26 @@ describe('an app with every fault', () => {
 test('an app that only looks suspicious has no finding', async () => {
   const requests = join(work, 'echo.json')
   await writeFile(requests, JSON.stringify([{ method: 'post', url: '/echo', body: { a: 1 } }]))
-  expect(await findingsOf(await copyOf('clean'), ['--requests', requests])).toMatchObject({ findings: [] })
+  const app = await copyOf('clean')
+  const closed = join(work, 'closed')
+  const found = await findingsOf(app, ['--requests', requests], { CLOSED: closed })
+  // What does not end is left alone, and said.
+  expect(found).toMatchObject({ findings: [], notCompared: ['GET /events', 'GET /stream'] })
+  expect(await readFile(closed, 'utf8')).toBe('events stream ')
+})
+
+test('a fault is found behind what is harmless, and only what the app loads is a candidate', async () => {
+  const requests = join(work, 'todo.json')
+  await writeFile(requests, JSON.stringify([{ method: 'POST', url: '/todos', body: { title: 'buy milk' } }]))
+  const { findings } = await findingsOf(await copyOf('hidden'), ['--requests', requests])
+  expect(findings).toEqual([
+    expect.objectContaining({
+      kind: 'state-in-process',
+      message: expect.stringMatching(/after POST \/todos .* GET \/todos/) as string,
+      candidates: ['todos.js:1'],
+    }),
+    expect.objectContaining({ kind: 'store-in-process', at: 'app.js:5' }),
+  ])
 })
 
 describe('the photo board', () => {

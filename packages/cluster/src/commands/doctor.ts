@@ -4,7 +4,7 @@ import { type CliCommand, CliError } from '@fastify-scale/kit'
 import { type Diagnosis, diagnose } from '../doctor/doctor.ts'
 import { CURES } from '../doctor/findings.ts'
 import type { ProbeRequest } from '../doctor/messages.ts'
-import { type Probe, startProbe } from '../doctor/probe-process.ts'
+import { ANSWER_WITHIN, type Probe, startProbe } from '../doctor/probe-process.ts'
 import { packageRoot, resolveApp } from '../primary/app-path.ts'
 import { integer, noMore, print, text } from './common.ts'
 
@@ -62,13 +62,16 @@ function isRequest(value: unknown): value is ProbeRequest {
   return typeof url === 'string' && url.startsWith('/') && (method === undefined || /^[A-Za-z]+$/.test(method))
 }
 
-function reportOf({ findings, requests, workers }: Diagnosis): string {
+function reportOf({ findings, notCompared, requests, workers }: Diagnosis): string {
   const asked = `${requests} requests to ${workers} workers`
-  if (findings.length === 0) return `✓ nothing stateful found (${asked})`
+  const notes = notCompared.map(
+    (one) => `- ${one} was not compared: no whole answer within ${ANSWER_WITHIN / 1_000} s\n`,
+  )
+  if (findings.length === 0) return `${notes.join('')}✓ nothing stateful found (${asked})`
   const rows = findings.flatMap(({ kind, message, at, candidates }) => [
     `✗ ${message}${at ? `  (${at})` : ''}`,
     ...(candidates?.length ? [`    it may be kept at: ${candidates.join(', ')}`] : []),
     `    cure: ${CURES[kind]}`,
   ])
-  return `${rows.join('\n')}\n${findings.length} ${findings.length === 1 ? 'finding' : 'findings'} (${asked})`
+  return `${rows.join('\n')}\n${notes.join('')}${findings.length} ${findings.length === 1 ? 'finding' : 'findings'} (${asked})`
 }

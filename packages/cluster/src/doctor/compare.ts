@@ -4,40 +4,50 @@ import type { ProbeAnswer } from './messages.ts'
 /** Stands for a value that changes from one answer of the same process to the next: a time, a random id. */
 const VOLATILE = '«changes»'
 
-/** What the answers of several workers to one request, asked `first` and then `second` of each, say. */
+/** What the answers of several workers to one request say. */
 export type Comparison = 'same' | 'differs' | 'counts'
 
 /**
- * Compares two answers of each worker, all to the same request, asked worker by worker.
+ * Compares several answers of each worker, all to the same request, asked worker by worker.
  *
  * - `counts`: what changes from answer to answer goes through the same values in each process. A clock, a random number or
  *   a counter shared by all would not repeat itself.
  * - `differs`: workers disagree in something that does not change within one of them.
  */
-export function compareWorkers(pairs: { first: ProbeAnswer; second: ProbeAnswer }[]): Comparison {
-  const [head, ...rest] = pairs
+export function compareWorkers(asked: ProbeAnswer[][]): Comparison {
+  const [head, ...rest] = asked
   if (!head || rest.length === 0) return 'same'
-  const changes = !isDeepStrictEqual(head.first, head.second)
-  if (
-    changes &&
-    rest.every(({ first, second }) => isDeepStrictEqual(first, head.first) && isDeepStrictEqual(second, head.second))
-  )
-    return 'counts'
-  const masked = pairs.map(({ first, second }) => mask(first, second))
-  // A place that changes in one worker is not compared in any.
-  const common = masked.reduce((left, right) => spread(left, right))
-  return masked.every((answer) => isDeepStrictEqual(spread(answer, common), common)) ? 'same' : 'differs'
+  const changes = head.some((answer) => !isDeepStrictEqual(answer, head[0]))
+  if (changes && rest.every((answers) => isDeepStrictEqual(answers, head))) return 'counts'
+  const common = placesThatChange(asked)
+  return asked.every(([answer]) => isDeepStrictEqual(spread(answer, common), common)) ? 'same' : 'differs'
 }
 
-/** True where worker `changed` now answers something else and another worker does not. */
-export function changedAlone(before: ProbeAnswer[], after: ProbeAnswer[], changed: number): boolean {
-  const own = before[changed]
-  const now = after[changed]
-  if (!own || !now || isDeepStrictEqual(own, now)) return false
-  return after.some(
+/** The first worker's first answer with every place marked that changes from answer to answer, in any of the workers. */
+export function placesThatChange(asked: ProbeAnswer[][]): unknown {
+  return asked
+    .map(([first, ...others]) => others.reduce((marked: unknown, other) => spread(marked, mask(first, other)), first))
+    .reduce((left, right) => spread(left, right))
+}
+
+/**
+ * True where worker `changed` now answers something else and another worker does not.
+ *
+ * @param changing what `placesThatChange` has found before: it is not compared
+ */
+export function changedAlone(before: ProbeAnswer[], after: ProbeAnswer[], changed: number, changing: unknown): boolean {
+  const [was, is] = [before, after].map((answers) => answers.map((answer) => spread(answer, changing)))
+  const now = is?.[changed]
+  if (now === undefined || isDeepStrictEqual(was?.[changed], now)) return false
+  return (is ?? []).some(
     (answer, worker) =>
-      worker !== changed && isDeepStrictEqual(answer, before[worker]) && !isDeepStrictEqual(answer, now),
+      worker !== changed && isDeepStrictEqual(answer, was?.[worker]) && !isDeepStrictEqual(answer, now),
   )
+}
+
+/** True where two answers are the same but for the places that change. */
+export function isSame(left: ProbeAnswer | undefined, right: ProbeAnswer | undefined, changing: unknown): boolean {
+  return isDeepStrictEqual(spread(left, changing), spread(right, changing))
 }
 
 /** The first answer with what is another in the second one replaced. */

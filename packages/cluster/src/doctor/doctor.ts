@@ -1,12 +1,15 @@
-import { isDeepStrictEqual } from 'node:util'
-import { changedAlone, compareWorkers } from './compare.ts'
+import { pause } from '@fastify-scale/kit'
+import { changedAlone, compareWorkers, isSame, placesThatChange } from './compare.ts'
 import { type Finding, unique } from './findings.ts'
-import type { ProbeAnswer, ProbeRequest, ProbeRoute } from './messages.ts'
+import type { ProbeAnswer, ProbeRequest } from './messages.ts'
 import { moduleState } from './module-state.ts'
 import type { Probe } from './probe-process.ts'
+import { comparable, nameOf, questionsOf, routeOf } from './questions.ts'
 
 export interface Diagnosis {
   findings: Finding[]
+  /** Requests without a whole answer in time, as of routes that stream: `GET /events`. */
+  notCompared: string[]
   /** Requests that were sent, to each worker. */
   requests: number
   workers: number
@@ -14,6 +17,8 @@ export interface Diagnosis {
 
 const SAFE = new Set(['GET', 'HEAD'])
 const MOST_CANDIDATES = 5
+/** What goes by the clock, be it in whole seconds, has changed after so many ms. */
+const LATER = 1_100
 
 /**
  * Puts the same questions to several processes of one app and compares what they say.
@@ -23,94 +28,90 @@ const MOST_CANDIDATES = 5
  */
 export async function diagnose(probes: Probe[], recorded: ProbeRequest[], root: string): Promise<Diagnosis> {
   const routes = probes[0]?.routes ?? []
-  const questions = questionsOf(routes, recorded)
-  const findings: Finding[] = []
+  const seen: Finding[] = []
   const jar = new Map<string, string>()
+  const unanswered = new Set<ProbeRequest>()
+  /** Each question with its answers, by worker, before anything was changed. */
+  const asked = new Map<ProbeRequest, ProbeAnswer[][]>()
   let requests = 0
 
-  const ask = async (probe: Probe, request: ProbeRequest): Promise<ProbeAnswer> => {
+  const ask = async (probe: Probe, request: ProbeRequest): Promise<ProbeAnswer | undefined> => {
     requests++
     const cookie = [...jar].map(([name, value]) => `${name}=${value}`).join('; ')
-    return probe.ask(cookie ? { ...request, headers: { cookie, ...request.headers } } : request)
+    const answer = await probe.ask(cookie ? { ...request, headers: { cookie, ...request.headers } } : request)
+    if (!answer) unanswered.add(request)
+    return answer
   }
-  const askAll = async (request: ProbeRequest): Promise<ProbeAnswer[]> => {
-    const answers: ProbeAnswer[] = []
-    for (const probe of probes) answers.push(comparable(await ask(probe, request)))
-    return answers
+  /** Each worker's answers, so many times one after another; a question that is not answered is given up. */
+  const askAll = async (question: ProbeRequest, times: number): Promise<ProbeAnswer[][]> => {
+    const all: ProbeAnswer[][] = []
+    for (const probe of probes) {
+      const answers: ProbeAnswer[] = []
+      for (let time = 0; time < times && !unanswered.has(question); time++) {
+        const answer = await ask(probe, question)
+        if (answer) answers.push(comparable(answer))
+      }
+      all.push(answers)
+    }
+    if (unanswered.has(question)) asked.delete(question)
+    return all
   }
-  const stateFinding = (kind: Finding['kind'], message: string, request: ProbeRequest): Finding => ({
-    kind,
-    message,
-    at: routeOf(routes, request)?.at,
-    candidates: moduleState(root).slice(0, MOST_CANDIDATES),
-  })
+  const report = (kind: Finding['kind'], message: string, request: ProbeRequest): void =>
+    void seen.push({ kind, message, at: routeOf(routes, request)?.at })
 
-  for (const question of questions) {
-    const pairs: { first: ProbeAnswer; second: ProbeAnswer }[] = []
-    for (const probe of probes)
-      pairs.push({ first: comparable(await ask(probe, question)), second: comparable(await ask(probe, question)) })
-    const result = compareWorkers(pairs)
+  for (const question of questionsOf(routes, recorded)) {
+    const answers = await askAll(question, 2)
+    if (!unanswered.has(question)) asked.set(question, answers)
+  }
+  await pause(LATER)
+  for (const [question, answers] of asked)
+    for (const [worker, later] of (await askAll(question, 1)).entries()) answers[worker]?.push(...later)
+  for (const [question, answers] of asked) {
+    const result = compareWorkers(answers)
     if (result === 'differs')
-      findings.push(
-        stateFinding('differs-by-worker', `GET ${question.url} is answered differently by each worker`, question),
-      )
-    if (result === 'counts')
-      findings.push(stateFinding('state-in-process', `GET ${question.url} counts in each worker by itself`, question))
+      report('differs-by-worker', `${nameOf(question)} is answered differently by each worker`, question)
+    if (result === 'counts') report('state-in-process', `${nameOf(question)} counts in each worker by itself`, question)
   }
 
   let turn = 0
   for (const request of recorded.filter(({ method = 'GET' }) => !SAFE.has(method))) {
-    const before: ProbeAnswer[][] = []
-    for (const question of questions) before.push(await askAll(question))
+    const before = new Map<ProbeRequest, ProbeAnswer[]>()
+    for (const question of [...asked.keys()]) before.set(question, (await askAll(question, 1)).flat())
     const worker = turn++ % probes.length
     const answer = await ask(probes[worker] as Probe, request)
-    for (const cookie of answer.cookies) {
+    for (const cookie of answer?.cookies ?? []) {
       const [name = '', ...value] = cookie.split('=')
       jar.set(name, value.join('='))
     }
-    for (const [index, question] of questions.entries()) {
-      const after = await askAll(question)
-      if (!changedAlone(before[index] ?? [], after, worker)) continue
+    for (const [question, answers] of [...asked]) {
+      const changing = placesThatChange(answers)
+      const [was = [], is] = [before.get(question), (await askAll(question, 1)).flat()]
+      if (unanswered.has(question) || !changedAlone(was, is, worker, changing)) continue
       // The same question without cookies: state that anybody sees is not a session.
-      const anonymous = comparable(await (probes[worker] as Probe).ask(question))
-      const session = isDeepStrictEqual(anonymous, before[index]?.[worker]) && jar.size > 0
+      const anonymous = await (probes[worker] as Probe).ask(question)
+      const session = jar.size > 0 && anonymous !== undefined && isSame(comparable(anonymous), was[worker], changing)
       const what = session ? 'knows the session' : 'shows the change'
-      findings.push(
-        stateFinding(
-          session ? 'session-in-process' : 'state-in-process',
-          `after ${request.method} ${request.url} only the worker that answered it ${what}: GET ${question.url}`,
-          session ? request : question,
-        ),
+      report(
+        session ? 'session-in-process' : 'state-in-process',
+        `after ${nameOf(request)} only the worker that answered it ${what}: ${nameOf(question)}`,
+        session ? request : question,
       )
     }
   }
 
-  for (const probe of probes) findings.push(...probe.take())
-  return { findings: unique(findings), requests, workers: probes.length }
+  const findings = [...(await withCandidates(seen, probes, root)), ...probes.flatMap((probe) => probe.take())]
+  return {
+    findings: unique(findings),
+    notCompared: [...unanswered].map(nameOf),
+    requests,
+    workers: probes.length,
+  }
 }
 
-/** Every GET that is recorded or needs no parameters. */
-function questionsOf(routes: ProbeRoute[], recorded: ProbeRequest[]): ProbeRequest[] {
-  const asked = new Map<string, ProbeRequest>()
-  for (const { method, url } of routes) if (method === 'GET' && !/[:*]/.test(url)) asked.set(url, { url })
-  for (const request of recorded) if ((request.method ?? 'GET') === 'GET') asked.set(request.url, request)
-  return [...asked.values()]
-}
-
-/** Cookies are new at every login; whether there are any is what counts. */
-function comparable(answer: ProbeAnswer): ProbeAnswer {
-  return { ...answer, cookies: answer.cookies.map((cookie) => cookie.split('=')[0] as string) }
-}
-
-function routeOf(routes: ProbeRoute[], { method = 'GET', url }: ProbeRequest): ProbeRoute | undefined {
-  const path = url.split('?')[0] as string
-  return routes.find((route) => route.method === method && matches(route.url, path))
-}
-
-function matches(pattern: string, path: string): boolean {
-  const source = pattern
-    .split('/')
-    .map((part) => (part.startsWith(':') ? '[^/]+' : part === '*' ? '.*' : part.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')))
-    .join('/')
-  return new RegExp(`^${source}$`).test(path)
+/** Adds where the state that was seen may be kept: in modules that some worker has loaded. */
+async function withCandidates(seen: Finding[], probes: Probe[], root: string): Promise<Finding[]> {
+  if (seen.length === 0) return []
+  const files = new Set((await Promise.all(probes.map((probe) => probe.modules()))).flat())
+  const candidates = moduleState(root, [...files].sort()).slice(0, MOST_CANDIDATES)
+  return seen.map((finding) => ({ ...finding, candidates }))
 }

@@ -28,9 +28,15 @@ export interface ProbeRoute {
   at?: string
 }
 
-export type ToProbe = { do: 'request'; id: number; request: ProbeRequest } | { do: 'stop' }
+export type ToProbe =
+  | { do: 'request'; id: number; request: ProbeRequest }
+  /** Nobody waits for the answer any more: the request is ended. */
+  | { do: 'end'; id: number }
+  | { do: 'modules'; id: number }
+  | { do: 'stop' }
 export type FromProbe =
   | { tell: 'ready'; routes: ProbeRoute[] }
   | { tell: 'failed'; reason: string }
   | { tell: 'answer'; id: number; answer: ProbeAnswer }
+  | { tell: 'modules'; id: number; files: string[] }
   | { tell: 'findings'; findings: Finding[] }

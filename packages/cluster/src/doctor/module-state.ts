@@ -1,14 +1,12 @@
-import { readFileSync, readdirSync } from 'node:fs'
-import { join, relative } from 'node:path'
-
-const MOST_FILES = 2_000
+import { readFileSync } from 'node:fs'
+import { relative } from 'node:path'
 
 /**
- * Places in the app's sources where a module keeps something that its functions change: candidates for the cause of state
- * that was seen, not findings by themselves.
+ * Places in `files`, the app's modules, where one keeps something that its functions change: candidates for the cause of
+ * state that was seen, not findings by themselves.
  */
-export function moduleState(root: string): string[] {
-  const sources = sourceFiles(root).map((file) => ({ file, text: readFileSync(file, 'utf8') }))
+export function moduleState(root: string, files: string[]): string[] {
+  const sources = files.map((file) => ({ file, text: readFileSync(file, 'utf8') }))
   const all = sources.map(({ text }) => text).join('\n')
   return sources.flatMap(({ file, text }) => stateIn(text, all).map((line) => `${relative(root, file)}:${line}`))
 }
@@ -40,19 +38,4 @@ function isMutated(name: string, text: string): boolean {
   const call = '\\.(?:set|add|delete|clear|push|unshift|splice|pop|shift)\\('
   const field = '(?:\\.\\w+|\\[[^\\]]+\\])\\s*(?:[-+]?=(?!=)|\\+\\+|--)'
   return new RegExp(`(?:^|[^.\\w'"])${name}(?:${call}|${field})`, 'm').test(text)
-}
-
-function sourceFiles(folder: string, found: string[] = []): string[] {
-  for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    if (found.length >= MOST_FILES) break
-    if (entry.name === 'node_modules' || entry.name.startsWith('.')) continue
-    const path = join(folder, entry.name)
-    if (entry.isDirectory()) sourceFiles(path, found)
-    else if (
-      /\.(?:[cm]?js|[cm]?ts)$/.test(entry.name) &&
-      !/\.d\.[cm]?ts$|\.(?:test|spec)\.[cm]?[jt]s$/.test(entry.name)
-    )
-      found.push(path)
-  }
-  return found
 }

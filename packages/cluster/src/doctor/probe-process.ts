@@ -4,14 +4,23 @@ import { AppError } from '../errors.ts'
 import type { Finding } from './findings.ts'
 import type { FromProbe, ProbeAnswer, ProbeRequest, ProbeRoute, ToProbe } from './messages.ts'
 
+/** How long an answer may take, in ms. */
+export const ANSWER_WITHIN = 5_000
+
 /** A running probe. */
 export interface Probe {
   routes: ProbeRoute[]
-  ask(request: ProbeRequest): Promise<ProbeAnswer>
+  /** `undefined` where there was no whole answer within 5 s, as of a route that streams; the request is ended then. */
+  ask(request: ProbeRequest): Promise<ProbeAnswer | undefined>
+  /** The app's own modules that are loaded by now; none where it does not say. */
+  modules(): Promise<string[]>
   /** What it has reported since the last time. */
   take(): Finding[]
   stop(): Promise<void>
 }
+
+const ENDED = Symbol('ended')
+const GONE: ProbeAnswer = { status: 0, type: '', body: 'the process ended', cookies: [] }
 
 /** Starts the app in a process of its own. @throws SCALE_CLUSTER_APP where it does not become ready within `timeout` ms */
 export function startProbe(options: {
@@ -28,12 +37,32 @@ export function startProbe(options: {
     env,
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   })
-  const waiting = new Map<number, (answer: ProbeAnswer) => void>()
+  const waiting = new Map<number, (answer: unknown) => void>()
   let findings: Finding[] = []
   let lastId = 0
   let errors = ''
   child.stderr?.on('data', (data: Buffer) => (errors = (errors + data.toString()).slice(-2_000)))
   const send = (message: ToProbe): void => void child.send(message, () => undefined)
+  /** Sends with a number that the answer carries; settles with `otherwise` where none comes in time. */
+  function call<T>(message: (id: number) => ToProbe, ended: T, otherwise: T): Promise<T> {
+    return new Promise((resolve) => {
+      if (child.exitCode !== null || child.signalCode !== null) return resolve(ended)
+      const id = ++lastId
+      const timer = setTimeout(() => {
+        send({ do: 'end', id })
+        settle(id, otherwise)
+      }, ANSWER_WITHIN)
+      waiting.set(id, (answer) => {
+        clearTimeout(timer)
+        resolve(answer === ENDED ? ended : (answer as T))
+      })
+      send(message(id))
+    })
+  }
+  function settle(id: number, answer: unknown): void {
+    waiting.get(id)?.(answer)
+    waiting.delete(id)
+  }
   const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()))
 
   return new Promise((resolve, reject) => {
@@ -45,27 +74,19 @@ export function startProbe(options: {
     const timer = setTimeout(() => fail(`the app was not ready within ${timeout} ms`), timeout)
     child.once('exit', (code) => {
       fail(`the app ended with code ${code} while it started${errors ? `: ${reasonOf(errors)}` : ''}`)
-      for (const settle of waiting.values()) settle({ status: 0, type: '', body: 'the process ended', cookies: [] })
-      waiting.clear()
+      for (const id of waiting.keys()) settle(id, ENDED)
     })
     child.on('message', (message: FromProbe) => {
       if (message.tell === 'failed') fail(message.reason)
       else if (message.tell === 'findings') findings.push(...message.findings)
-      else if (message.tell === 'answer') {
-        waiting.get(message.id)?.(message.answer)
-        waiting.delete(message.id)
-      } else {
+      else if (message.tell === 'answer') settle(message.id, message.answer)
+      else if (message.tell === 'modules') settle(message.id, message.files)
+      else {
         clearTimeout(timer)
         resolve({
           routes: message.routes,
-          ask: (request) =>
-            new Promise((settle) => {
-              if (child.exitCode !== null)
-                return settle({ status: 0, type: '', body: 'the process ended', cookies: [] })
-              const id = ++lastId
-              waiting.set(id, settle)
-              send({ do: 'request', id, request })
-            }),
+          ask: (request) => call<ProbeAnswer | undefined>((id) => ({ do: 'request', id, request }), GONE, undefined),
+          modules: () => call<string[]>((id) => ({ do: 'modules', id }), [], []),
           take() {
             const taken = findings
             findings = []

@@ -1,10 +1,13 @@
 // One process of the app under the doctor's eyes: answers requests by injection and reports what it sees.
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { randomUUID } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import scaleCluster from '../plugin.ts'
 import { loadApp } from '../worker/load-app.ts'
 import type { Finding } from './findings.ts'
+import { loadedModules } from './loaded-modules.ts'
 import type { FromProbe, ProbeAnswer, ProbeRequest, ProbeRoute, ToProbe } from './messages.ts'
+import { blurMemory } from './own-process.ts'
 import { watchFiles } from './watch-files.ts'
 import { watchPlugins } from './watch-plugins.ts'
 import { watchSockets } from './watch-sockets.ts'
@@ -23,12 +26,12 @@ function flush(): void {
   if (found.length > 0) tell({ tell: 'findings', findings: found.splice(0) })
 }
 
-async function answer(instance: FastifyInstance, request: ProbeRequest): Promise<ProbeAnswer> {
+async function answer(instance: FastifyInstance, request: ProbeRequest, signal: AbortSignal): Promise<ProbeAnswer> {
   const { method = 'GET', url, headers = {}, body } = request
   const payload = body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body)
   const type = typeof body === 'object' && body !== null ? { 'content-type': 'application/json' } : {}
   const response = await current.run(`${method} ${url}`, () =>
-    instance.inject({ method: method as 'GET', url, headers: { ...type, ...headers }, payload }),
+    instance.inject({ method: method as 'GET', url, headers: { ...type, ...headers }, payload, signal }),
   )
   const contentType = String(response.headers['content-type'] ?? '')
   const cookies = [response.headers['set-cookie'] ?? []].flat().map((cookie) => String(cookie).split(';')[0] as string)
@@ -45,12 +48,14 @@ function bodyOf(type: string, text: string): unknown {
 }
 
 async function main(): Promise<void> {
+  blurMemory()
   watchTimers(root, report)
   watchFiles(root, () => current.getStore(), report)
   const sockets = watchSockets(root, app)
   let routes: ProbeRoute[] = []
   const instance = await loadApp(app, {
-    serverOptions: (own) => ({ ...own, logger: false }),
+    // Numbers that count up in each process would look like state.
+    serverOptions: (own) => ({ ...own, logger: false, genReqId: () => randomUUID() }),
     created: (made) => {
       routes = watchPlugins(root, made, report)
       // As the launcher does, so that the app boots as it would there.
@@ -60,13 +65,20 @@ async function main(): Promise<void> {
   await instance.ready()
   found.push(...sockets())
   flush()
+  const running = new Map<number, AbortController>()
   process.on('message', (message: ToProbe) => {
     if (message.do === 'stop') process.exit(0)
-    answer(instance, message.request)
+    const { id } = message
+    if (message.do === 'end') return running.get(id)?.abort()
+    if (message.do === 'modules') return tell({ tell: 'modules', id, files: loadedModules(root) })
+    const ending = new AbortController()
+    running.set(id, ending)
+    answer(instance, message.request, ending.signal)
       .catch((error: Error): ProbeAnswer => ({ status: 0, type: '', body: error.message, cookies: [] }))
       .then((result) => {
+        running.delete(id)
         flush()
-        tell({ tell: 'answer', id: message.id, answer: result })
+        tell({ tell: 'answer', id, answer: result })
       })
       .catch(() => undefined)
   })

@@ -47,13 +47,23 @@ export function watchPlugins(
     ...args: unknown[]
   ) {
     const [plugin, options] = args
-    const name = nameOf(plugin)
-    const rule = name === undefined ? undefined : RULES[name]
-    if (rule && typeof options !== 'function' && rule.bad((options ?? {}) as Record<string, unknown>))
-      report({ kind: rule.kind, message: rule.message, at: placeIn(root, stackHere()) })
+    const at = placeIn(root, stackHere())
+    const judge = (loaded: unknown): void => {
+      const name = nameOf(loaded)
+      const rule = name === undefined ? undefined : RULES[name]
+      if (rule && typeof options !== 'function' && rule.bad((options ?? {}) as Record<string, unknown>))
+        report({ kind: rule.kind, message: rule.message, at })
+    }
+    // `register(import('…'))`; that it can't be loaded is Fastify's to say.
+    if (isThenable(plugin)) plugin.then(judge, () => undefined)
+    else judge(plugin)
     return register.apply(this, args)
   }
   return routes
+}
+
+function isThenable(plugin: unknown): plugin is PromiseLike<unknown> {
+  return typeof (plugin as Partial<PromiseLike<unknown>> | null | undefined)?.then === 'function'
 }
 
 /** The name that fastify-plugin gives; the namespace of a CommonJS or ES module counts as its default export. */
