@@ -15,7 +15,9 @@ export function createTail(): Tail {
     },
     error() {
       const lines = text.split('\n')
-      const named = lines.findLast((line) => /^(?:\[?[A-Z]\w*(?:Error|Exception)\]?\b.*|FATAL ERROR: .*)$/.test(line))
+      const named = lines.findLast((line) =>
+        /^(?:\[?(?:[A-Z]\w*)?(?:Error|Exception)\]?\b.*|FATAL ERROR: .*)$/.test(line),
+      )
       return (named ?? lines.findLast((line) => line.trim() !== '' && !/^Node\.js v/.test(line)))?.trim().slice(0, 300)
     },
   }
