@@ -7,6 +7,7 @@ import type { RealtimeUser } from './types.ts'
 export interface Credentials {
   /** The token of the handshake's `auth.token`, or of `Authorization: Bearer`. */
   token: string | undefined
+  /** Without `cookie` where a page of an origin that may not connect with cookies sent a token beside it. */
   headers: IncomingHttpHeaders
   /** The handshake's `auth` object. */
   auth: Record<string, unknown>
@@ -71,9 +72,9 @@ export function createVerify(options: AuthenticationOptions): Verify {
     if (open) return undefined
     const { token, headers } = credentials
     // Browsers send cookies with a websocket handshake from any page, and CORS does not hold for it.
-    if (token === undefined && headers.cookie !== undefined && !isOriginAllowed(credentials, origins))
-      throw new HandshakeRefusal('ORIGIN_DENIED')
-    const user = await identify(credentials).catch((error: unknown) => {
+    const foreign = headers.cookie !== undefined && !isOriginAllowed(credentials, origins)
+    if (foreign && token === undefined) throw new HandshakeRefusal('ORIGIN_DENIED')
+    const user = await identify(foreign ? withoutCookie(credentials) : credentials).catch((error: unknown) => {
       throw new HandshakeRefusal(codeOf(error))
     })
     if (user === null || user === undefined) {
@@ -97,6 +98,12 @@ function isOriginAllowed({ headers, host }: HandshakeCredentials, origins: Reado
   // No browser: those always send it with a websocket handshake (RFC 6455, 10.2).
   if (origin === undefined) return true
   return origins.has(origin) || (URL.canParse(origin) && new URL(origin).host === host)
+}
+
+/** Any page can make up a token: the cookie beside it proves no more for it. */
+function withoutCookie(credentials: HandshakeCredentials): HandshakeCredentials {
+  const { cookie: _, ...headers } = credentials.headers
+  return { ...credentials, headers }
 }
 
 function codeOf(error: unknown): AuthCode {

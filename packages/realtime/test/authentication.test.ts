@@ -75,6 +75,25 @@ describe('authentication', () => {
     expect(await refusal(url, { token }, { cookie, origin: 'https://evil.example.com' })).toBeNull()
   })
 
+  it('keeps cookies from authenticate where a foreign page sent them, with whatever token beside them', async () => {
+    const seen: (string | undefined)[] = []
+    const { url } = await startApp({
+      adapter: 'none',
+      origins: ['https://app.example.com'],
+      authenticate({ headers }) {
+        seen.push(headers.cookie)
+        return headers.cookie === 'session=ann' ? { sub: 'ann' } : null
+      },
+    })
+    const headers = { cookie: 'session=ann', origin: 'https://evil.example.com' }
+    expect(await refusal(url, {}, headers)).toBe('ORIGIN_DENIED')
+    expect(await refusal(url, { token: 'x' }, headers)).toBe('TOKEN_INVALID')
+    expect(await refusal(url, {}, { ...headers, authorization: 'Bearer x' })).toBe('TOKEN_INVALID')
+    expect(await refusal(url, { token: 'x' }, { ...headers, origin: 'https://app.example.com' })).toBeNull()
+    expect(await refusal(url, { token: 'x' }, { cookie: headers.cookie })).toBeNull()
+    expect(seen).toEqual([undefined, undefined, 'session=ann', 'session=ann'])
+  })
+
   it('sees the host and address that a trusted proxy names, and no other', async () => {
     const seen: string[] = []
     const authenticate: RealtimeOptions['authenticate'] = ({ address }) => (seen.push(address), { sub: 'x' })
