@@ -13,6 +13,13 @@ import { stop } from './commands/stop.ts'
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
 
+const [command] = process.argv.slice(2)
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE' || command === 'start') throw error
+  // Nobody reads on, as in a pipe to head: those that only show something are done, others do their work to its end.
+  if (command === 'logs' || command === 'status') process.exit(0)
+})
+
 const code = await runCli(
   {
     name: 'fastify-scale',

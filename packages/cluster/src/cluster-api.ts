@@ -20,9 +20,15 @@ export interface Cluster extends Broadcasts {
   reload(): Promise<void>
   /** Sets the number of workers: `4`, `'+1'`, `'-1'`. Resolves when accepted. @throws SCALE_CLUSTER_NO_LAUNCHER */
   scale(to: number | string): Promise<void>
-  /** Replaces the worker of one slot without losing a request. Resolves when accepted. @throws SCALE_CLUSTER_NO_LAUNCHER */
+  /**
+   * Replaces the worker of one slot without losing a request. Resolves when accepted.
+   * @throws SCALE_CLUSTER_NO_LAUNCHER, SCALE_CLUSTER_OPTION where there is no such slot
+   */
   restart(slot: number): Promise<void>
-  /** Ends the worker of one slot by SIGKILL; the launcher starts another. For demonstrations. @throws SCALE_CLUSTER_NO_LAUNCHER */
+  /**
+   * Ends the worker of one slot by SIGKILL; the launcher starts another. For demonstrations.
+   * @throws SCALE_CLUSTER_NO_LAUNCHER, SCALE_CLUSTER_OPTION where there is no such slot
+   */
   kill(slot: number): Promise<void>
   /**
    * Runs `run` in exactly one worker of this launcher, or with `redis` of all launchers with this name. It starts when the

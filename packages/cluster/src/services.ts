@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { pause } from '@fastify-scale/kit'
+import { ClusterOptionError } from './errors.ts'
 import { type AdminAddress, type AdminServer, startAdminServer } from './health/admin.ts'
 import { createHealth, type HealthWorker } from './health/health.ts'
 import { jsonPage, metricsPage, type Page } from './health/page.ts'
@@ -47,8 +48,9 @@ export async function startServices(primary: Primary, options: ServicesOptions):
       scale: (to) => accept('scale', primary.scale(to)),
       restart: (slot) => accept('restart', primary.restart(slot)),
       kill(slot) {
-        const worker = primary.slots.find((one) => one.slot === slot)?.worker
-        if (worker) process.kill(worker.pid, 'SIGKILL')
+        const found = primary.slots.find((one) => one.slot === slot)
+        if (!found) throw new ClusterOptionError(`there is no slot ${slot}`)
+        if (found.worker) process.kill(found.worker.pid, 'SIGKILL')
       },
       async page(name) {
         if (name === 'livez') return health.livez()

@@ -78,6 +78,7 @@ describe('under the launcher', () => {
     expect(status?.slots[1]).toMatchObject({ restarts: 1, lastExit: { signal: 'SIGKILL' } })
     await expect(cluster.post('/scale/0')).rejects.toThrow('SCALE_CLUSTER_OPTION')
     await expect(cluster.post('/restart/9')).rejects.toThrow('SCALE_CLUSTER_OPTION')
+    await expect(cluster.post('/kill/9')).rejects.toThrow('SCALE_CLUSTER_OPTION')
     await cluster.post('/scale/3')
     await allReady()
   })

@@ -49,6 +49,13 @@ test('nginx takes the site in a configuration of its own', async () => {
   expect(said).toContain('test is successful')
 })
 
+test('one location serves all where websockets are asked for at /', async () => {
+  const config = nginxConfig({ upstreams: UPSTREAMS, listen: '127.0.0.1:8080', websocketPath: '/', standalone: true })
+  expect(await validate(config)).toContain('test is successful')
+  expect(config.match(/location /g)).toHaveLength(1)
+  expect(config).toMatch(/location \/ \{[^}]*proxy_buffering off;\s+proxy_read_timeout 1h;/)
+})
+
 test('the command prints it', async () => {
   const { stdout } = await run(process.execPath, [cli, 'nginx', '-u', '10.0.0.1:3000', '--upstream', '10.0.0.2:3000'])
   expect(stdout.trim()).toBe(nginxConfig({ upstreams: ['10.0.0.1:3000', '10.0.0.2:3000'] }).trim())

@@ -11,7 +11,7 @@ export interface NginxOptions {
   serverName?: string
   /** Largest request body, as nginx writes sizes. Default `100m`; the app's own limits hold below it. */
   maxBody?: string
-  /** Where websockets are asked for. Default `/socket.io/`. */
+  /** Where websockets are asked for. Default `/socket.io/`; with `/` everything is let through as they are. */
   websocketPath?: string
   /** A whole nginx.conf for `nginx -p <dir> -c <file>`, in the foreground, rather than a file for conf.d. Default false. */
   standalone?: boolean
@@ -47,6 +47,13 @@ function check(option: string, value: string, pattern: RegExp, example: string):
  */
 function siteConfig(options: Required<Omit<NginxOptions, 'standalone'>>): string {
   const { upstreams, listen, serverName, maxBody, websocketPath } = options
+  // nginx refuses the same location twice.
+  const others = `location / {
+    proxy_pass http://fastify_scale;
+    proxy_read_timeout 60s;
+  }
+
+  `
   return `# For redundancy run two balancers with this same file, and give the name one DNS A record for each.
 
 upstream fastify_scale {
@@ -93,12 +100,7 @@ server {
   proxy_next_upstream_tries 3;
   proxy_next_upstream_timeout 10s;
 
-  location / {
-    proxy_pass http://fastify_scale;
-    proxy_read_timeout 60s;
-  }
-
-  location ${websocketPath} {
+  ${websocketPath === '/' ? '' : others}location ${websocketPath} {
     proxy_pass http://fastify_scale;
     proxy_buffering off;
     proxy_read_timeout 1h;
