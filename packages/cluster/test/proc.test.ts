@@ -53,20 +53,20 @@ describe('the /proc sampler', () => {
 
   it('meters CPU between two looks, and never across two processes with one pid', () => {
     let at = 0
-    let sample: ReturnType<typeof sampleProcess> = { pid: 1, cpuSeconds: 10, rss: 0, startTicks: 5 }
+    let sample: ReturnType<typeof sampleProcess> = { pid: 1, cpuSeconds: 10, rss: 0, rssFile: 0, startTicks: 5 }
     const meter = createCpuMeter(
       () => at,
       () => sample,
     )
     expect(meter.look(1)).toBeUndefined()
     at = 2_000
-    sample = { pid: 1, cpuSeconds: 13, rss: 0, startTicks: 5 }
+    sample = { pid: 1, cpuSeconds: 13, rss: 0, rssFile: 0, startTicks: 5 }
     expect(meter.look(1)).toBe(1.5)
     at = 3_000
-    sample = { pid: 1, cpuSeconds: 1, rss: 0, startTicks: 99 }
+    sample = { pid: 1, cpuSeconds: 1, rss: 0, rssFile: 0, startTicks: 99 }
     expect(meter.look(1)).toBeUndefined()
     at = 4_000
-    sample = { pid: 1, cpuSeconds: 1.5, rss: 0, startTicks: 99 }
+    sample = { pid: 1, cpuSeconds: 1.5, rss: 0, rssFile: 0, startTicks: 99 }
     expect(meter.look(1)).toBe(0.5)
     meter.keep([])
     expect(meter.look(1)).toBeUndefined()

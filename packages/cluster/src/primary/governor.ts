@@ -1,11 +1,10 @@
-import { freemem, totalmem } from 'node:os'
 import { readLimits } from '../limits/limits.ts'
 import type { WorkerRange } from '../options.ts'
-import { createCpuMeter, sampleProcess } from '../proc/sampler.ts'
 import { createAutoscaler } from './autoscale.ts'
-import { createRedLines, type RedLineRules, type Usage } from './red-lines.ts'
+import { createRedLines, type RedLineRules } from './red-lines.ts'
 import { slotsOf } from './slot.ts'
 import type { Primary } from './types.ts'
+import { createUsageMeter } from './usage.ts'
 
 export interface GovernorOptions {
   primary: Primary
@@ -31,24 +30,9 @@ export function startGovernor({ primary, range, redLines, warn, info }: Governor
   const limits = readLimits()
   const lines = createRedLines(redLines, limits)
   const scaler = range.max > range.min ? createAutoscaler(range) : undefined
-  const meter = createCpuMeter()
+  const measure = createUsageMeter(primary, limits)
   let warnings: string[] = []
   let busy = false
-
-  function measure(): Usage {
-    const workers = new Map<number, number>()
-    let cpu = meter.look(process.pid) ?? 0
-    let resident = process.memoryUsage.rss()
-    for (const { id, pid, state } of primary.workers()) {
-      cpu += meter.look(pid) ?? 0
-      const rss = sampleProcess(pid)?.rss ?? 0
-      resident += rss
-      if (state === 'ready') workers.set(id, rss)
-    }
-    // On a machine that is shared, what others use is gone as well.
-    const used = limits.contained ? resident : totalmem() - freemem()
-    return { cpu, memory: used / limits.memory, workers }
-  }
 
   async function act(): Promise<void> {
     const { warnings: now, changes, replace } = lines.look(measure())

@@ -7,6 +7,8 @@ export interface ProcSample {
   cpuSeconds: number
   /** Resident memory in bytes. */
   rss: number
+  /** Of that, what it maps of files and shares with all who map them too: node itself and its libraries. */
+  rssFile: number
   /** When it began, in clock ticks since boot: with the pid it names a process for good, pids are used again. */
   startTicks: number
 }
@@ -23,7 +25,8 @@ export function sampleProcess(pid: number): ProcSample | undefined {
   return {
     pid,
     cpuSeconds: (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND,
-    rss: Number(/^VmRSS:\s*(\d+) kB$/m.exec(status)?.[1] ?? 0) * 1_024,
+    rss: bytesOf(status, 'VmRSS'),
+    rssFile: bytesOf(status, 'RssFile'),
     startTicks: Number(fields[19]),
   }
 }
@@ -103,6 +106,11 @@ function statFields(pid: number): string[] | undefined {
   const text = readProc(pid, 'stat')
   // The command's name, in parentheses, may hold spaces and parentheses itself.
   return text?.slice(text.lastIndexOf(')') + 2).split(' ')
+}
+
+/** A line of /proc/<pid>/status; 0 where it is not there. */
+function bytesOf(status: string, name: string): number {
+  return Number(new RegExp(`^${name}:\\s*(\\d+) kB$`, 'm').exec(status)?.[1] ?? 0) * 1_024
 }
 
 function readProc(pid: number, file: string): string | undefined {
