@@ -5,7 +5,7 @@ import type { ConfiguredRooms } from './history-setup.ts'
 import type { Known } from './history-store.ts'
 import { askTraceparent, checkTarget, encodePayload } from './message.ts'
 import type { RoomRule } from './room-options.ts'
-import type { JoinReply } from './protocol.ts'
+import { type JoinReply, type JoinedPosition, JOINED } from './protocol.ts'
 import type { PublishOptions, PublishResult, Realtime, RealtimeStats } from './realtime.ts'
 import type { DisconnectTarget, RawSocket, Sessions } from './sessions.ts'
 import type { RealtimeServer } from './types.ts'
@@ -58,7 +58,10 @@ export function createApi(options: ApiOptions): Realtime {
     }) as Realtime['publish'],
     async join(socket, room) {
       try {
-        await join(socket as unknown as RawSocket, room, undefined)
+        const reply = await join(socket as unknown as RawSocket, room, undefined)
+        if (!('epoch' in reply)) return
+        const { epoch, seq } = reply
+        ;(socket as unknown as RawSocket).emit(JOINED, { room, epoch, seq } satisfies JoinedPosition)
       } catch (error) {
         throw new UnavailableError(`room '${room}' could not be joined: ${(error as Error).message}`)
       }

@@ -16,6 +16,10 @@
  * is shorter than the absence, or the epoch is another) it is told once: `resync: true` in the reply, or, while connected,
  * the event `realtime:resync` with the `Position` that counts from now. It should load what it shows anew.
  *
+ * A socket that the server lets join (`app.realtime.join()`) is sent `realtime:joined` with its `JoinedPosition`: what follows
+ * has a higher `seq`. A client that was in that room before, and is not as far, has missed what is between, and should load
+ * what it shows anew: nothing is sent again where it did not ask.
+ *
  * **Tokens.** `realtime:token-expiring` with `{ exp }` asks for a fresh token of the same subject, to be sent as
  * `realtime:token`; the acknowledgement is a `TokenReply`. A connection that the server ends for a reason is told so
  * first, by `realtime:close` with `{ code }`. A refused handshake says its code in `connect_error`, as `message` and as
@@ -32,6 +36,7 @@ export const LEAVE = 'realtime:leave'
 export const TOKEN = 'realtime:token'
 export const TOKEN_EXPIRING = 'realtime:token-expiring'
 export const RESYNC = 'realtime:resync'
+export const JOINED = 'realtime:joined'
 export const RECONNECT = 'realtime:reconnect'
 export const CLOSE = 'realtime:close'
 export const GAP = 'realtime:gap'
@@ -50,6 +55,13 @@ export interface Position {
   seq: number
   /** The trace that the message belongs to (W3C Trace Context), where the server says so. */
   traceparent?: string
+}
+
+/** Of no message: it has no `$rt`, which would count as having had one. */
+export interface JoinedPosition {
+  room: string
+  epoch: string
+  seq: number
 }
 
 export interface JoinRequest {

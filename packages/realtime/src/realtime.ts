@@ -41,7 +41,9 @@ export interface Realtime {
   ): Promise<PublishResult>
   /**
    * Lets a socket join a room, without asking `authorizeRoom`. Like `socket.join()`, and for a room with history it
-   * resolves when every later message will arrive.
+   * resolves when every later message will arrive. The client of this package then knows where it is: back from a lost
+   * connection and let in again, it hears `onResync` if it missed something. To let it show what was before, send that, or
+   * an event that makes the client load it, when this has resolved.
    *
    * @throws SCALE_REALTIME_UNAVAILABLE the history could not be reached within 5 s
    */

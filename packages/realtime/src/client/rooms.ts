@@ -2,8 +2,10 @@ import {
   type JoinRefusal,
   type JoinReply,
   type JoinRequest,
+  type JoinedPosition,
   type Position,
   JOIN,
+  JOINED,
   LEAVE,
   MAX_JOINS,
   RESYNC,
@@ -72,9 +74,18 @@ export class ClientRooms {
       }
     }
     this.#socket.on(RESYNC, (position: Position) => {
-      if (!this.#rooms.has(position.room) || this.#left.has(position.room)) return
-      this.#tracker.set(position.room, position.epoch, position.seq)
-      this.#options.onResync(position.room)
+      const { room } = position
+      if (this.#left.has(room) || !(this.#rooms.has(room) || this.#tracker.position(room))) return
+      this.#resync(position)
+    })
+    this.#socket.on(JOINED, (position: JoinedPosition) => {
+      const { room, epoch, seq } = position
+      // Where the client has joined as well, the answer to that counts.
+      if (this.#left.has(room) || this.#rooms.has(room)) return
+      const had = this.#tracker.position(room)
+      if (!had) this.#tracker.set(room, epoch, seq)
+      // A message that is newer may have overtaken it.
+      else if (had.epoch !== epoch || had.seq < seq) this.#resync(position)
     })
     this.#socket.on('connect', () => {
       this.#connection++
@@ -129,22 +140,29 @@ export class ClientRooms {
 
   #accepts(position: Position): boolean {
     if (this.#left.has(position.room)) return false
-    if (!this.#rooms.has(position.room)) {
-      // The server made this socket join; nothing to resume, but nothing twice either.
-      return this.#tracker.accept(position) !== 'drop'
-    }
     switch (this.#tracker.accept(position)) {
       case 'drop':
         return false
       case 'gap':
-        this.#ask(position.room)
-        return false
+        if (this.#rooms.has(position.room)) {
+          this.#ask(position.room)
+          return false
+        }
+        // The server made this socket join: there is nothing that it could ask for.
+        this.#resync(position)
+        return true
       case 'resync':
         this.#options.onResync(position.room)
         return true
       case 'deliver':
         return true
     }
+  }
+
+  /** What was before this position can't be had any more. */
+  #resync({ room, epoch, seq }: JoinedPosition): void {
+    this.#tracker.set(room, epoch, seq)
+    this.#options.onResync(room)
   }
 
   /** All that are asked for in one turn go together. */
@@ -200,8 +218,7 @@ export class ClientRooms {
   #apply(room: string, { epoch, seq, resync }: { epoch: string; seq: number; resync?: boolean }): void {
     const had = this.#tracker.position(room)
     if (resync) {
-      this.#tracker.set(room, epoch, seq)
-      this.#options.onResync(room)
+      this.#resync({ room, epoch, seq })
     } else if (had !== undefined && had.epoch !== epoch) {
       // Told by an event already, or an answer to a position that is not ours any more.
       return
