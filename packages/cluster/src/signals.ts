@@ -1,19 +1,24 @@
 import type { RunningCluster } from './start-cluster.ts'
 
+/** ms in which the same stop may come again. One ^C reaches the whole process group, and npm passes it on as well. */
+export const ONE_STOP = 500
+
 /**
  * Signals to the launcher. SIGUSR2 reloads, SIGHUP too where there is no terminal; SIGTERM and SIGINT drain and stop, a
- * second one ends all at once; so does SIGQUIT. Before the app is up they end everything: workers end with us.
+ * second one, half a second later or more, ends all at once; so does SIGQUIT at any time. Before the app is up they end
+ * everything: workers end with us.
  */
 export function obeySignals(): { cluster(cluster: RunningCluster): void } {
   let cluster: RunningCluster | undefined
-  let stops = 0
+  let stoppedAt: number | undefined
 
   const stop = (signal: 'SIGINT' | 'SIGTERM') => (): void => {
-    stops += 1
-    if (!cluster) process.exit(signal === 'SIGINT' ? 130 : 143)
-    // ^C is sometimes sent twice by what runs us (npx, a shell script); only a later one is meant.
-    if (stops === 1) void cluster.stop()
-    else endNow(signal === 'SIGINT' ? 130 : 143)
+    const code = signal === 'SIGINT' ? 130 : 143
+    if (!cluster) process.exit(code)
+    if (stoppedAt === undefined) {
+      stoppedAt = performance.now()
+      void cluster.stop()
+    } else if (performance.now() - stoppedAt >= ONE_STOP) endNow(code)
   }
   const reload = (): void => void cluster?.reload()
   function endNow(code: number): void {

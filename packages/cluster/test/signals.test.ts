@@ -3,6 +3,7 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
+import { ONE_STOP } from '../src/signals.ts'
 import { isAlive, waitFor } from './helpers.ts'
 import { type Launcher, startLauncher } from './launcher.ts'
 
@@ -52,11 +53,23 @@ describe('stopping', () => {
     expect(launcher.pids.filter(isAlive)).toEqual([])
   })
 
-  test('a second signal ends all at once', async () => {
+  test('one stop that comes several times, as under npx and npm start, is one', async () => {
+    const launcher = await start()
+    const { outcome } = await inFlight(launcher, 800)
+    process.kill(-launcher.pid, 'SIGINT')
+    launcher.child.kill('SIGTERM')
+    expect(await outcome).toBe('answered')
+    expect(await launcher.ended).toBe(0)
+    expect(launcher.pids.filter(isAlive)).toEqual([])
+  })
+
+  test('a second signal, later, ends all at once', async () => {
     const launcher = await start()
     const { outcome } = await inFlight(launcher, 25_000)
     launcher.child.kill('SIGINT')
     await waitFor(() => launcher.said(/stopping/).length === 1)
+    const later = performance.now() + ONE_STOP
+    await waitFor(() => performance.now() > later)
     expect(launcher.child.exitCode).toBe(null)
     launcher.child.kill('SIGINT')
     expect(await launcher.ended).toBe(130)
