@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { type Duration, parseDuration, pause, withDeadline } from '@fastify-scale/kit'
+import { setTimeout } from 'node:timers/promises'
+import { type Duration, parseDuration, withDeadline } from '@fastify-scale/kit'
 import { ClusterOptionError, LoadFailedError, NameTakenError, NoAnswerError, NotLoadedError } from './errors.ts'
 import type { Peer } from './bus.ts'
 import { createLoads, type Loadable, MOST_REQUESTS } from './shared-load.ts'
@@ -214,7 +215,7 @@ export function createSharedValues(options: SharedValuesOptions): SharedValues {
             else if (performance.now() > until) throw new LoadFailedError(`no worker loads '${name}' now`)
             else {
               // One has left it, and the next is about to take it on.
-              await pause(20)
+              await setTimeout(20)
               continue
             }
             return entry.value as T
