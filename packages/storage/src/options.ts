@@ -14,8 +14,13 @@ import {
 export interface ScaleStorageOptions extends UploadDefaults {
   /** Name of the bucket; it must exist. */
   bucket: string
-  /** Where the bucket is read from, a CDN or the bucket itself: `https://cdn.example.com`. All URLs are built from it. */
+  /** Where the bucket is read from, a CDN or the bucket itself: `https://cdn.example.com`. All URLs are built from it; when it changes, see `formerBaseUrls`. */
   publicBaseUrl: string
+  /**
+   * What `publicBaseUrl` was before, as long as rows may hold URLs that begin with it: they are read as before, and keep their
+   * objects from a sweep, which would take an object for lost where it asks only for its new URL. Default none.
+   */
+  formerBaseUrls?: readonly string[]
   /** Default `'us-east-1'`. */
   region?: string
   /** URL of an S3 server other than AWS. */
@@ -55,6 +60,7 @@ export interface ScaleStorageOptions extends UploadDefaults {
 export interface ResolvedOptions {
   bucket: string
   publicBaseUrl: string
+  formerBaseUrls: readonly string[]
   region: string
   endpoint?: string
   publicEndpoint?: string
@@ -80,6 +86,7 @@ const OPTION_KEYS = [
   ...DEFAULT_KEYS,
   'bucket',
   'publicBaseUrl',
+  'formerBaseUrls',
   'region',
   'endpoint',
   'publicEndpoint',
@@ -118,6 +125,7 @@ export function resolveOptions(options: ScaleStorageOptions): ResolvedOptions {
   return {
     bucket: options.bucket,
     publicBaseUrl: baseUrl(options.publicBaseUrl, 'publicBaseUrl'),
+    formerBaseUrls: baseUrls(options.formerBaseUrls ?? [], 'formerBaseUrls'),
     region: text(options.region ?? 'us-east-1', 'region'),
     endpoint: options.endpoint === undefined ? undefined : baseUrl(options.endpoint, 'endpoint'),
     publicEndpoint:
@@ -149,6 +157,11 @@ function baseUrl(value: unknown, name: string): string {
   throw fail(
     `option '${name}' must be an http(s) URL without credentials, query or fragment, for example 'https://cdn.example.com'`,
   )
+}
+
+function baseUrls(value: unknown, name: string): string[] {
+  if (!Array.isArray(value)) throw fail(`option '${name}' must be a list of URLs`)
+  return value.map((one: unknown, index) => baseUrl(one, `${name}[${index}]`))
 }
 
 function credentials(value: S3Credentials | undefined): S3Credentials | undefined {

@@ -59,7 +59,7 @@ export function createStorage(options: ResolvedOptions, log: StorageLog): Storag
   const clients = createClients({ ...options, maxSockets: Math.max(50, maxConcurrentUploads * queueSize * 2) })
   const { s3, brief, presign } = clients
   const call = createS3Call((requestTimeout + connectionTimeout) * maxAttempts + 1_000)
-  const urls = createUrls(options.publicBaseUrl)
+  const urls = createUrls(options.publicBaseUrl, options.formerBaseUrls)
   const pool = createBufferPool(options.partSize, maxConcurrentUploads * queueSize, 5_000)
   const slots = createSlots(maxConcurrentUploads, options.slotTimeout, (active) =>
     uploadRefused.publish(() => ({ active })),

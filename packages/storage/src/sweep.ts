@@ -14,9 +14,15 @@ export interface SweptObject {
 }
 
 export interface SweepOptions {
-  /** Says whether a row of the application points to the object. One of this and `findReferenced`. */
+  /**
+   * Says whether a row of the application points to the object; only `false` means no. Asked once for each URL that the object
+   * has had, see `formerBaseUrls`. One of this and `findReferenced`.
+   */
   isReferenced?: (object: SweptObject) => boolean | Promise<boolean>
-  /** Given up to 1,000 URLs, returns those that rows of the application point to: one query instead of a thousand. */
+  /**
+   * Given up to 1,000 URLs, returns those of them that rows of the application point to: one query instead of a thousand. Whatever
+   * else it returns ends the sweep with `SCALE_STORAGE_OPTION`.
+   */
   findReferenced?: (urls: string[]) => Iterable<string> | Promise<Iterable<string>>
   /** Objects younger than this are left alone: they may be uploads in flight. Default 24 h, at least 1 min. */
   olderThan?: Duration
@@ -41,6 +47,9 @@ export interface SweepResult {
 
 const KEYS = ['isReferenced', 'findReferenced', 'olderThan', 'dryRun', 'prefix', 'maxDeletes']
 const LOOKUPS_AT_ONCE = 8
+const URLS_AT_ONCE = 1_000
+
+const fail = (message: string): Error => new StorageOptionError(message)
 
 /**
  * Finds objects which no row of the application points to: what a process that was killed between upload and `persist` left.
@@ -50,7 +59,6 @@ export async function sweep(
   deps: Pick<UploadDeps, 's3' | 'call' | 'bucket' | 'urls' | 'now'>,
   options: SweepOptions,
 ): Promise<SweepResult> {
-  const fail = (message: string): Error => new StorageOptionError(message)
   checkKnown(options, KEYS, 'sweep()', fail)
   const { isReferenced, findReferenced, dryRun = true, prefix = '' } = options
   if ((isReferenced === undefined) === (findReferenced === undefined))
@@ -95,18 +103,39 @@ export async function sweep(
   return result
 
   async function orphansOf(objects: SweptObject[]): Promise<SweptObject[]> {
-    if (objects.length === 0) return []
     if (findReferenced) {
-      const referenced = new Set(await findReferenced(objects.map((object) => object.url)))
-      return objects.filter((object) => !referenced.has(object.url))
+      const urls = objects.flatMap(({ key }) => deps.urls.everUrls(key))
+      const found = new Set<string>()
+      for (let start = 0; start < urls.length; start += URLS_AT_ONCE) {
+        const asked = urls.slice(start, start + URLS_AT_ONCE)
+        for (const url of readFound(await findReferenced([...asked]), asked)) found.add(url)
+      }
+      return objects.filter(({ key }) => !deps.urls.everUrls(key).some((url) => found.has(url)))
     }
     const keep = new Set<SweptObject>()
     const queue = objects.values()
     await Promise.all(
       Array.from({ length: LOOKUPS_AT_ONCE }, async () => {
-        for (const object of queue) if ((await isReferenced?.(object)) !== false) keep.add(object)
+        for (const object of queue)
+          for (const url of deps.urls.everUrls(object.key))
+            if ((await isReferenced?.({ ...object, url })) !== false) {
+              keep.add(object)
+              break
+            }
       }),
     )
     return objects.filter((object) => !keep.has(object))
   }
+}
+
+/** What `findReferenced` returned, if it is an answer: from rows, or from no list, everything would look lost. */
+function readFound(found: unknown, asked: readonly string[]): Iterable<string> {
+  const known = new Set<unknown>(asked)
+  const list = isIterable(found) ? [...found] : undefined
+  if (list?.every((url) => known.has(url))) return list as string[]
+  throw fail('findReferenced must return a list of those URLs, as they were given to it, that rows point to')
+}
+
+function isIterable(value: unknown): value is Iterable<unknown> {
+  return typeof value === 'object' && value !== null && Symbol.iterator in value
 }

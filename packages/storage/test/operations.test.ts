@@ -94,6 +94,30 @@ describe('sweep', () => {
     expect(await s3.keys()).toHaveLength(2)
   })
 
+  const url = `${CDN}/photos/${ID(1)}.png`
+  test.each<[string, unknown]>([
+    ['undefined', undefined],
+    ['null', null],
+    ['rows', [{ url }]],
+    ['the result of a query', { rows: [{ url }] }],
+    ['a text', ''],
+    ['a URL that was not asked for', [url, `https://old.example.test/photos/${ID(1)}.png`]],
+    ['a key', [`photos/${ID(1)}.png`]],
+  ])('deletes nothing where findReferenced returns %s', async (_what, found) => {
+    await put(`photos/${ID(1)}.png`)
+    for (const findReferenced of [() => found, async () => found])
+      await expect(
+        sweepAt(25 * HOUR, { findReferenced: findReferenced as never, dryRun: false }),
+      ).rejects.toMatchObject({ code: 'SCALE_STORAGE_OPTION', message: expect.stringContaining('findReferenced') })
+    expect(await s3.keys()).toHaveLength(1)
+  })
+
+  test('takes any iterable from findReferenced', async () => {
+    await put(`photos/${ID(1)}.png`)
+    for (const found of [[url], new Set([url]), [url, url].values()])
+      expect(await sweepAt(25 * HOUR, { findReferenced: () => found })).toMatchObject({ checked: 1, orphans: [] })
+  })
+
   test('through the app; options that could hurt are refused', async () => {
     const app = await s3.app()
     await put(`photos/${ID(1)}.png`)
