@@ -1,4 +1,5 @@
 import { type Static, Type } from '@fastify/type-provider-typebox'
+import { isName, nameList } from './names.ts'
 
 /** Every variable that the service reads. Nothing else in the application looks at the environment. */
 export const Env = Type.Object({
@@ -17,7 +18,7 @@ export const Env = Type.Object({
     minLength: 32,
     description: 'at least 32 random characters, for example from: openssl rand -base64 48',
   }),
-  /** Who signs up with one of these names, separated by commas, is an admin. */
+  /** Who signs up with one of these names, separated by commas, is an admin. In any case: `Anna` and `anna` are one name. */
   ADMIN_NAMES: Type.String({ default: '' }),
   NODE_ENV: Type.String({ default: 'development' }),
   /** Whose word about a client's address is taken: the balancers' addresses, separated by commas. */
@@ -58,9 +59,17 @@ export function describeProblems(environment: Record<string, string | undefined>
       if (!optional) problems.push(`${name} is missing (${description})`)
     } else if (minLength && value.length < minLength) problems.push(`${name} is too short (${description})`)
   }
+  const { S3_ENDPOINT, ADMIN_NAMES = '' } = environment
+  if (S3_ENDPOINT && !isHttpUrl(S3_ENDPOINT))
+    problems.push('S3_ENDPOINT is not a URL (http://host:9000, left out for AWS)')
+  for (const name of nameList(ADMIN_NAMES))
+    if (!isName(name))
+      problems.push(`ADMIN_NAMES has '${name}', which nobody can be called (letters a to z, digits, _ . -)`)
   if (environment['NODE_ENV'] === 'production') problems.push(...productionProblems(environment))
   return problems.length > 0 ? `set these variables: ${problems.join('; ')}` : undefined
 }
+
+const isHttpUrl = (text: string): boolean => /^https?:\/\//.test(text) && URL.canParse(text)
 
 /** What is good enough for development and not for the world. */
 function productionProblems(environment: Record<string, string | undefined>): string[] {
@@ -74,8 +83,7 @@ function productionProblems(environment: Record<string, string | undefined>): st
       `PUBLIC_ORIGIN must be https: browsers do not send the session's cookies over http to ${new URL(PUBLIC_ORIGIN).hostname}`,
     )
   if (!PUBLIC_BASE_URL) problems.push('PUBLIC_BASE_URL is missing (https://cdn.example.com)')
-  else if (!/^https?:/.test(PUBLIC_BASE_URL) || !URL.canParse(PUBLIC_BASE_URL))
-    problems.push('PUBLIC_BASE_URL is not a URL (https://cdn.example.com)')
+  else if (!isHttpUrl(PUBLIC_BASE_URL)) problems.push('PUBLIC_BASE_URL is not a URL (https://cdn.example.com)')
   if (JWT_SECRET && (EXAMPLES.test(JWT_SECRET) || new Set(JWT_SECRET).size < 12))
     problems.push('JWT_SECRET looks like an example (make one with: openssl rand -base64 48)')
   if (S3_SECRET_ACCESS_KEY && DEFAULTS.includes(S3_SECRET_ACCESS_KEY.toLowerCase()))

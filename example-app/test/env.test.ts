@@ -54,9 +54,15 @@ test.each([
   ['http on a public host', { PUBLIC_ORIGIN: 'http://board.test' }, 'PUBLIC_ORIGIN must be https'],
   ['no origin', { PUBLIC_ORIGIN: 'board.test' }, 'PUBLIC_ORIGIN is not an origin'],
   ['a path', { PUBLIC_ORIGIN: 'https://board.test/app' }, 'PUBLIC_ORIGIN is not an origin'],
+  ['an endpoint that is no URL', { S3_ENDPOINT: 's3.internal:9000' }, 'S3_ENDPOINT is not a URL'],
+  ['an admin whom nobody can be', { ADMIN_NAMES: 'anna,jürgen' }, "ADMIN_NAMES has 'jürgen'"],
   ['no URL', { PUBLIC_BASE_URL: 'cdn.board.test' }, 'PUBLIC_BASE_URL is not a URL'],
 ])('production with %s is refused, by name', (_what, change, message) => {
   expect(describeProblems({ ...good, ...change })).toContain(message)
+})
+
+test('an empty variable that may be left out is left out', () => {
+  expect(describeProblems({ ...good, S3_ENDPOINT: '', ADMIN_NAMES: '', PG_POOL_MAX: '' })).toBeUndefined()
 })
 
 test('http is good enough on the own machine, and for development', () => {

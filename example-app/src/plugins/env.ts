@@ -11,5 +11,7 @@ declare module 'fastify' {
 export default fp(async (app) => {
   const problems = describeProblems(process.env)
   if (problems) throw Object.assign(new Error(problems), { code: 'BOARD_ENVIRONMENT' })
-  await app.register(fastifyEnv, { schema: Env, confKey: 'config' })
+  // An empty variable is one that is not set: its default holds.
+  const data = Object.fromEntries(Object.entries(process.env).filter(([, value]) => value !== ''))
+  await app.register(fastifyEnv, { schema: Env, confKey: 'config', data, env: false })
 })

@@ -2,10 +2,11 @@ import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typ
 import type { Tokens as AuthTokens } from '@fastify-scale/auth'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { type User, addUser, findUserByName } from '../db/users.ts'
+import { Name, foldName, nameList } from '../names.ts'
 import { checkPassword, hashPassword } from '../passwords.ts'
 
 const Credentials = Type.Object({
-  name: Type.String({ minLength: 2, maxLength: 40, pattern: '^[\\p{L}\\p{N}_.-]+$' }),
+  name: Name,
   password: Type.String({ minLength: 8, maxLength: 200 }),
 })
 const Tokens = Type.Object({
@@ -17,7 +18,7 @@ const Me = Type.Object({ id: Type.String(), name: Type.String(), roles: Type.Arr
 
 /** Sign up, log in, refresh, log out here, log out everywhere. Tokens come in the answer and as cookies for pages. */
 const session: FastifyPluginAsyncTypebox = async (app) => {
-  const admins = app.config.ADMIN_NAMES.toLowerCase().split(',').filter(Boolean)
+  const admins = nameList(app.config.ADMIN_NAMES)
 
   async function begin(reply: FastifyReply, user: User): Promise<AuthTokens> {
     const tokens = await app.auth.login({ sub: user.id, roles: user.roles, name: user.name })
@@ -31,7 +32,7 @@ const session: FastifyPluginAsyncTypebox = async (app) => {
     { schema: { body: Credentials, response: { 201: Tokens } }, config: { rateLimit: signupLimit } },
     async (request, reply) => {
       const { name, password } = request.body
-      const roles: User['roles'] = admins.includes(name.toLowerCase()) ? ['user', 'admin'] : ['user']
+      const roles: User['roles'] = admins.includes(foldName(name)) ? ['user', 'admin'] : ['user']
       const user = await addUser(app.db, { name, passwordHash: await hashPassword(password), roles })
       if (!user) throw app.httpErrors.conflict('this name is taken')
       reply.code(201)
@@ -44,8 +45,7 @@ const session: FastifyPluginAsyncTypebox = async (app) => {
     max: app.config.LOGIN_LIMIT,
     timeWindow: '1 minute',
     hook: 'preHandler' as const,
-    keyGenerator: (request: FastifyRequest) =>
-      `${request.ip}:${String((request.body as { name?: unknown } | undefined)?.name).toLowerCase()}`,
+    keyGenerator: (request: FastifyRequest) => `${request.ip}:${foldName((request.body as { name: string }).name)}`,
   }
   app.post(
     '/login',
