@@ -2,9 +2,16 @@ import type { JobHandle } from '@fastify-scale/jobs'
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import sharp from 'sharp'
 import { invalidateLists, showPhoto } from './board.ts'
-import { type Photo, findPhoto, photosWithoutThumbnail, referencedUrls, setThumbnail } from './db/photos.ts'
+import {
+  type Photo,
+  findPhoto,
+  photosWithoutThumbnail,
+  referencedUrls,
+  setThumbnail,
+  setUnreadable,
+} from './db/photos.ts'
+import { makeThumbnail } from './make-thumbnail.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -13,28 +20,26 @@ declare module 'fastify' {
   }
 }
 
-const WIDTH = 640
 const WEBP = 'image/webp'
-// A picture of a few kilobytes may unpack to gigabytes.
-const MAX_PIXELS = 100_000_000
 
 /** Jobs: a thumbnail of each photo; every night, what no row points to is deleted and what was missed is made. */
 const thumbnails: FastifyPluginAsyncTypebox = async (app) => {
   const handle = app.jobs.define(
     'images.thumbnail',
     { schema: Type.Object({ id: Type.String() }), attempts: 5, timeout: '2m' },
-    async ({ id }: { id: string }, { signal }) => {
+    async ({ id }: { id: string }, { signal, log }) => {
       const photo = await findPhoto(app.db, id)
       // Jobs run at least once: this one may have been done, or its photo removed.
       if (!photo || photo.thumbnailUrl) return
       const response = await fetch(await app.storage.signedUrl(photo.url), { signal })
       if (!response.ok) throw new Error(`the original of photo ${id} answered ${response.status}`)
-      const thumbnail = await sharp(await response.arrayBuffer(), { limitInputPixels: MAX_PIXELS })
-        .rotate()
-        .resize({ width: WIDTH, withoutEnlargement: true })
-        .webp()
-        .toBuffer()
-      const changed = await store(app, id, thumbnail, signal)
+      const made = await makeThumbnail(response)
+      if ('unreadable' in made) {
+        log.warn({ photo: id, reason: made.unreadable }, 'there can be no thumbnail of this photo')
+        await setUnreadable(app.db, id, made.unreadable)
+        return
+      }
+      const changed = await store(app, id, made.thumbnail, signal)
       if (!changed) return
       await invalidateLists(app)
       await showPhoto(app, changed)
@@ -48,9 +53,12 @@ const thumbnails: FastifyPluginAsyncTypebox = async (app) => {
       olderThan: app.config.SWEEP_OLDER_THAN,
       dryRun: false,
     })
-    const missed = await photosWithoutThumbnail(app.db)
-    for (const id of missed) await handle.add({ id })
-    log.info({ checked, deleted, missed: missed.length }, 'swept')
+    let missed = 0
+    for await (const ids of photosWithoutThumbnail(app.db)) {
+      for (const id of ids) await handle.add({ id })
+      missed += ids.length
+    }
+    log.info({ checked, deleted, missed }, 'swept')
   })
 }
 

@@ -1,8 +1,8 @@
 import { type PostgresServer, startPostgres } from '@fastify-scale/dev-services'
 import pg from 'pg'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { migrate } from '../src/db/migrate.ts'
-import { queries as photoQueries } from '../src/db/photos.ts'
+import { photosWithoutThumbnail, queries as photoQueries, setUnreadable } from '../src/db/photos.ts'
 import { queries as userQueries } from '../src/db/users.ts'
 
 const PHOTOS = 100_000
@@ -71,7 +71,7 @@ function nodes(plan: Plan): Plan[] {
 
 /** What each query is asked with. A query that is added without a line here fails to compile, and the test. */
 const photoValues: Record<keyof typeof photoQueries, () => unknown[]> = {
-  add: () => [some.user, 'https://s3.example/new.jpg', 'new'],
+  add: () => [some.user, 'https://s3.example/new.jpg', 'new', 'pending/new'],
   list: () => ['9223372036854775807', 30],
   listOfUser: () => ['9223372036854775807', 30, some.user],
   find: () => [some.photo],
@@ -81,7 +81,9 @@ const photoValues: Record<keyof typeof photoQueries, () => unknown[]> = {
   unlike: () => [some.photo, some.user],
   remove: () => [some.photo, some.user],
   likedOf: () => [some.user, some.photos],
-  withoutThumbnail: () => [],
+  withoutThumbnail: () => ['0', 100],
+  setUnreadable: () => [some.photo, 'no picture'],
+  findOfUpload: () => ['pending/50000'],
   // As many as a page of an S3 listing.
   referenced: () => [
     [some.url, some.thumbnail, ...Array.from({ length: 998 }, (_, i) => `https://s3.example/${i}.jpg`)],
@@ -105,6 +107,23 @@ test.each([
   expect(Math.max(...read.map((node) => node['Rows Removed by Filter'] ?? 0))).toBeLessThan(1_000)
   // Inserting alone looks nothing up; everything else goes by an index.
   if (name !== 'users.add') expect(read.some((node) => node['Node Type'].includes('Index'))).toBe(true)
+})
+
+test('photos without a thumbnail are found in order of their numbers, all of them, and none that can have none', async () => {
+  const other = new pg.Pool({ connectionString: await server.createDatabase(), max: 1 })
+  onTestFinished(() => other.end())
+  await migrate(other, { info: () => undefined } as never)
+  await other.query("INSERT INTO users (name, password_hash) VALUES ('anna', 'none')")
+  await other.query('INSERT INTO photos (user_id, url) SELECT u.id, n::text FROM users u, generate_series(1, 250) n')
+  await other.query("UPDATE photos SET thumbnail_url = 'thumbnail ' || id WHERE id % 10 = 0")
+  for (const id of ['1', '98', '99', '101']) await setUnreadable(other, id, 'no picture')
+  const pages: string[][] = []
+  for await (const ids of photosWithoutThumbnail(other)) pages.push(ids)
+  const wanted = Array.from({ length: 250 }, (_, i) => i + 1)
+    .filter((id) => id % 10 !== 0 && ![1, 98, 99, 101].includes(id))
+    .map(String)
+  expect(pages.flat()).toEqual(wanted)
+  expect(pages.map((ids) => ids.length)).toEqual([100, 100, 21])
 })
 
 test('a page of the list stays cheap, however far back', async () => {

@@ -1,8 +1,12 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { type Services, waitFor } from '@fastify-scale/dev-services'
 import { Client } from 'pg'
 import sharp from 'sharp'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import type { Photo } from '../src/db/photos.ts'
+import { makeThumbnail } from '../src/make-thumbnail.ts'
 import { type Board, boardEnv, startBoard, startBoardServices } from './support/board.ts'
 import { type Tokens, call, makePng, openPage, signUp, uploadPhoto } from './support/client.ts'
 import { landscape } from './support/pictures.ts'
@@ -99,6 +103,22 @@ test('a file that only begins like a picture harms nothing: the board shows the 
   const next = await uploadPhoto(board.url, anna.accessToken, 'whole')
   await waitFor(async () => (await listed(next.body.id))?.thumbnailUrl, { timeout: 30_000 })
   expect((await listed(body.id))?.thumbnailUrl).toBeNull()
+  // Not tried again every night.
+  const why = async (): Promise<string | null | undefined> =>
+    (await database.query<{ unreadable: string | null }>('SELECT unreadable FROM photos WHERE id = $1', [body.id]))
+      .rows[0]?.unreadable
+  expect(await waitFor(why, { timeout: 30_000 })).toMatch(/\w/)
+})
+
+test('an original that is larger than a photo may be is not loaded', async () => {
+  const large = createServer((_request, response) => response.writeHead(200, { 'content-length': 2e9 }).flushHeaders())
+  onTestFinished(() => large.close().closeAllConnections())
+  large.listen(0, '127.0.0.1')
+  await once(large, 'listening')
+  const { port } = large.address() as AddressInfo
+  expect(await makeThumbnail(await fetch(`http://127.0.0.1:${port}`))).toEqual({
+    unreadable: '2000000000 bytes are more than the 26214400 that a photo may have',
+  })
 })
 
 test('the nightly sweep removes what no row points to, keeps what one does, and makes what was missed', async () => {

@@ -1,9 +1,15 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Pool } from 'pg'
 import { board } from './migrations/0001-board.ts'
+import { uploadsOnce } from './migrations/0002-uploads-once.ts'
+import { unreadable } from './migrations/0003-unreadable.ts'
 
 /** In order; a released migration is never changed. */
-const MIGRATIONS: readonly { name: string; sql: string }[] = [{ name: '0001-board', sql: board }]
+const MIGRATIONS: readonly { name: string; sql: string }[] = [
+  { name: '0001-board', sql: board },
+  { name: '0002-uploads-once', sql: uploadsOnce },
+  { name: '0003-unreadable', sql: unreadable },
+]
 
 /** Any number that only this application uses: the name of its lock in PostgreSQL. */
 const LOCK = 7_236_001

@@ -22,12 +22,13 @@ const LAST_ID = '9223372036854775807'
 
 /** Every query of this file by name, so that a test can ask PostgreSQL how it runs each. */
 export const queries = {
-  add: `WITH p AS (INSERT INTO photos (user_id, url, caption) VALUES ($1, $2, $3) RETURNING *)
+  add: `WITH p AS (INSERT INTO photos (user_id, url, caption, upload_key) VALUES ($1, $2, $3, $4) RETURNING *)
     SELECT ${COLUMNS} FROM p JOIN users u ON u.id = p.user_id`,
   // Keyset pagination: as fast on page 1,000 as on page 1.
   list: `SELECT ${COLUMNS} FROM photos p JOIN users u ON u.id = p.user_id WHERE p.id < $1 ORDER BY p.id DESC LIMIT $2`,
   listOfUser: `SELECT ${COLUMNS} FROM photos p JOIN users u ON u.id = p.user_id WHERE p.user_id = $3 AND p.id < $1 ORDER BY p.id DESC LIMIT $2`,
   find: `SELECT ${COLUMNS} FROM photos p JOIN users u ON u.id = p.user_id WHERE p.id = $1`,
+  findOfUpload: `SELECT ${COLUMNS} FROM photos p JOIN users u ON u.id = p.user_id WHERE p.upload_key = $1`,
   setCaption: `WITH p AS (UPDATE photos SET caption = $3, version = version + 1 WHERE id = $1 AND user_id = $2 RETURNING *)
     SELECT ${COLUMNS} FROM p JOIN users u ON u.id = p.user_id`,
   setThumbnail: `WITH p AS (UPDATE photos SET thumbnail_url = $2, version = version + 1 WHERE id = $1 RETURNING *)
@@ -43,7 +44,10 @@ export const queries = {
   likedOf: 'SELECT photo_id::text AS id FROM likes WHERE user_id = $1 AND photo_id = ANY($2::bigint[])',
   // For the sweep of orphaned objects: of these URLs, which does a row point to?
   referenced: `SELECT url FROM photos WHERE url = ANY($1) UNION ALL SELECT thumbnail_url FROM photos WHERE thumbnail_url = ANY($1)`,
-  withoutThumbnail: 'SELECT id::text AS id FROM photos WHERE thumbnail_url IS NULL ORDER BY id LIMIT 100',
+  setUnreadable: 'UPDATE photos SET unreadable = $2 WHERE id = $1',
+  // By the number: `id` alone would be the text.
+  withoutThumbnail: `SELECT p.id::text AS id FROM photos p
+    WHERE p.thumbnail_url IS NULL AND p.unreadable IS NULL AND p.id > $1 ORDER BY p.id LIMIT $2`,
 } as const
 
 async function one<T = Photo>(db: Pool, query: string, values: unknown[]): Promise<T | undefined> {
@@ -51,8 +55,12 @@ async function one<T = Photo>(db: Pool, query: string, values: unknown[]): Promi
   return rows[0] as T | undefined
 }
 
-export async function addPhoto(db: Pool, photo: { userId: string; url: string; caption: string }): Promise<Photo> {
-  return (await one(db, queries.add, [photo.userId, photo.url, photo.caption])) as Photo
+/** `uploadKey` of an upload straight to S3: it is added once, a second time the database refuses it. */
+export async function addPhoto(
+  db: Pool,
+  photo: { userId: string; url: string; caption: string; uploadKey?: string },
+): Promise<Photo> {
+  return (await one(db, queries.add, [photo.userId, photo.url, photo.caption, photo.uploadKey])) as Photo
 }
 
 /** The newest photos, older than `before` and of one user where these are given. */
@@ -68,6 +76,10 @@ export async function listPhotos(
 }
 
 export const findPhoto = (db: Pool, id: string): Promise<Photo | undefined> => one(db, queries.find, [id])
+
+/** The photo that an upload straight to S3 became. */
+export const findPhotoOfUpload = (db: Pool, uploadKey: string): Promise<Photo | undefined> =>
+  one(db, queries.findOfUpload, [uploadKey])
 
 /** `undefined` where there is no such photo of this user's. */
 export const setCaption = (db: Pool, id: string, userId: string, caption: string): Promise<Photo | undefined> =>
@@ -101,8 +113,17 @@ export async function likedOf(db: Pool, userId: string, ids: string[]): Promise<
   return rows.map(({ id }) => id)
 }
 
-/** Photos that still have no thumbnail, the oldest first; at most 100. */
-export async function photosWithoutThumbnail(db: Pool): Promise<string[]> {
-  const { rows } = await db.query<{ id: string }>(queries.withoutThumbnail)
-  return rows.map(({ id }) => id)
+/** Remembers why there can be no thumbnail of a photo: nobody tries again. */
+export async function setUnreadable(db: Pool, id: string, why: string): Promise<void> {
+  await db.query(queries.setUnreadable, [id, why])
+}
+
+/** Photos that still have no thumbnail and may get one, the oldest first, a page at a time. */
+export async function* photosWithoutThumbnail(db: Pool, pageSize = 100): AsyncGenerator<string[], void> {
+  for (let last = '0'; ; ) {
+    const { rows } = await db.query<{ id: string }>(queries.withoutThumbnail, [last, pageSize])
+    if (rows.length === 0) return
+    yield rows.map(({ id }) => id)
+    last = (rows.at(-1) as { id: string }).id
+  }
 }

@@ -1,5 +1,7 @@
 import scaleStorage from '@fastify-scale/storage'
 import fp from 'fastify-plugin'
+import { bucketUrl } from '../bucket.ts'
+import { MAX_BYTES } from '../pictures.ts'
 
 export default fp(async (app) => {
   const { config } = app
@@ -8,9 +10,9 @@ export default fp(async (app) => {
     region: config.S3_REGION,
     endpoint: config.S3_ENDPOINT,
     credentials: { accessKeyId: config.S3_ACCESS_KEY_ID, secretAccessKey: config.S3_SECRET_ACCESS_KEY },
-    publicBaseUrl: config.PUBLIC_BASE_URL ?? `${config.S3_ENDPOINT}/${config.S3_BUCKET}`,
+    publicBaseUrl: config.PUBLIC_BASE_URL ?? bucketUrl(config),
     // A development server has no bucket policy that lets browsers read; in production the CDN may read the bucket.
     acl: Boolean(config.S3_ENDPOINT),
-    maxBytes: '25MB',
+    maxBytes: MAX_BYTES,
   })
 })

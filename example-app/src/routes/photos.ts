@@ -25,7 +25,8 @@ export const PhotoSchema = Type.Object({
 const Page = Type.Object({ photos: Type.Array(PhotoSchema), next: Type.Union([Type.String(), Type.Null()]) })
 const Id = Type.String({ pattern: '^\\d{1,18}$' })
 const Params = Type.Object({ id: Id })
-export const Caption = Type.String({ maxLength: 200 })
+/** PostgreSQL's text holds every character but NUL. */
+export const Caption = Type.String({ maxLength: 200, pattern: '^[^\\u0000]*$' })
 
 /** The board: the list, newest first; captions, likes, removal; originals by signed URL. */
 const photos: FastifyPluginAsyncTypebox = async (app) => {

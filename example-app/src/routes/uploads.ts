@@ -1,13 +1,9 @@
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { invalidateLists, showPhoto } from '../board.ts'
-import { type Photo, addPhoto } from '../db/photos.ts'
+import { type Photo, addPhoto, findPhotoOfUpload } from '../db/photos.ts'
+import { IMAGE_TYPES, MAX_BYTES } from '../pictures.ts'
 import { Caption, PhotoSchema } from './photos.ts'
-
-const IMAGES = {
-  allowedTypes: ['image/png', 'image/jpeg', 'image/webp', 'image/gif', 'image/avif'],
-  visibility: 'private' as const,
-}
 
 /** Adding a photo: through the app as a form, or straight from the browser to S3. Only its URL stays here. */
 const uploads: FastifyPluginAsyncTypebox = async (app) => {
@@ -23,8 +19,13 @@ const uploads: FastifyPluginAsyncTypebox = async (app) => {
   }
 
   /** Saves the URL: if this fails, the object is deleted, so that there is never one without the other. */
-  async function save(request: FastifyRequest, url: string, caption: string): Promise<Photo> {
-    return addPhoto(app.db, { userId: request.user.sub, url, caption: caption.slice(0, 200) })
+  async function save(
+    request: FastifyRequest,
+    photo: { url: string; caption: string; uploadKey?: string },
+  ): Promise<Photo> {
+    const caption = photo.caption.slice(0, 200)
+    if (!request.validateInput(caption, Caption)) throw app.httpErrors.badRequest('the caption is not text')
+    return addPhoto(app.db, { ...photo, userId: request.user.sub, caption })
   }
 
   app.post(
@@ -33,9 +34,11 @@ const uploads: FastifyPluginAsyncTypebox = async (app) => {
     async (request, reply) => {
       const saved: Photo[] = []
       await app.storage.upload(request, {
-        ...IMAGES,
+        allowedTypes: IMAGE_TYPES,
+        visibility: 'private',
         prefix: 'photos',
-        persist: async ({ url }, fields) => saved.push(await save(request, url, fields.get('caption') ?? '')),
+        persist: async ({ url }, fields) =>
+          saved.push(await save(request, { url, caption: fields.get('caption') ?? '' })),
       })
       reply.code(201)
       return added(saved[0] as Photo, reply)
@@ -52,8 +55,8 @@ const uploads: FastifyPluginAsyncTypebox = async (app) => {
     },
     async (request) => {
       const { contentType, size } = request.body
-      if (!IMAGES.allowedTypes.includes(contentType))
-        throw app.httpErrors.unsupportedMediaType('only pictures can be added')
+      if (!IMAGE_TYPES.includes(contentType)) throw app.httpErrors.unsupportedMediaType('only pictures can be added')
+      if (size > MAX_BYTES) throw app.httpErrors.payloadTooLarge(`a picture may have ${MAX_BYTES} bytes`)
       const upload = await app.storage.createDirectUpload({
         contentType,
         maxBytes: size,
@@ -79,15 +82,28 @@ const uploads: FastifyPluginAsyncTypebox = async (app) => {
       const { key, caption = '' } = request.body
       if ((await app.cache.get(`upload:${key}`)) !== request.user.sub)
         throw app.httpErrors.notFound('no such upload of yours')
-      const saved: Photo[] = []
-      await app.storage.completeDirectUpload(key, {
-        allowedTypes: IMAGES.allowedTypes,
-        persist: async ({ url }: { url: string }) => saved.push(await save(request, url, caption)),
-      })
       reply.code(201)
-      return added(saved[0] as Photo, reply)
+      return added(await completeOnce(request, key, caption), reply)
     },
   )
+
+  /** One upload is one photo, however often it is completed: who comes second, at once or later, gets the same. */
+  async function completeOnce(request: FastifyRequest, uploadKey: string, caption: string): Promise<Photo> {
+    const saved: Photo[] = []
+    try {
+      await app.storage.completeDirectUpload(uploadKey, {
+        allowedTypes: IMAGE_TYPES,
+        maxBytes: MAX_BYTES,
+        persist: async ({ url }) => saved.push(await save(request, { url, caption, uploadKey })),
+      })
+    } catch (error) {
+      // The row of one upload is unique; or the other one was done before, and took the object away.
+      const first = await findPhotoOfUpload(app.db, uploadKey)
+      if (!first) throw error
+      return first
+    }
+    return saved[0] as Photo
+  }
 }
 
 export default uploads
