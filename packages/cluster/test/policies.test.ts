@@ -4,6 +4,7 @@ import { type Connection, createDispatcher, type Target } from '../src/primary/d
 import type { NativeHandle } from '../src/primary/listener.ts'
 import { createRedLines } from '../src/primary/red-lines.ts'
 import { BREAKER_FAILURES, createRespawnPolicy } from '../src/primary/respawn.ts'
+import { createStickyDispatcher } from '../src/primary/sticky/dispatcher.ts'
 import { createWatchdog } from '../src/primary/watchdog.ts'
 
 describe('the dispatcher', () => {
@@ -85,6 +86,30 @@ describe('the dispatcher', () => {
     dispatcher.accept({ handle: connection('1'), idle: false })
     expect(b.got).toEqual(['1'])
   })
+
+  test.each([
+    ['in turn', createDispatcher],
+    ['sticky', createStickyDispatcher],
+  ])(
+    '%s: closed, it keeps nobody waiting: what waits, what comes and what a dead worker leaves is closed',
+    (_, create) => {
+      const dispatcher = create()
+      const a = worker(1)
+      dispatcher.add(a)
+      const all = ['1', '2', '3', '4'].map(connection)
+      const taken = vi.fn<() => void>()
+      for (const handle of all.slice(0, 3)) dispatcher.accept({ handle, idle: true, taken })
+      const closed = (): number[] => all.map(({ close }) => close.mock.calls.length)
+      dispatcher.close()
+      expect([closed(), taken.mock.calls.length]).toEqual([[0, 0, 1, 0], 1])
+      dispatcher.accept({ handle: all[3] as NativeHandle, idle: true, taken })
+      expect([closed(), taken.mock.calls.length]).toEqual([[0, 0, 1, 1], 2])
+      dispatcher.took(1, 1)
+      dispatcher.dead(1)
+      expect([closed(), taken.mock.calls.length]).toEqual([[1, 1, 1, 1], 4])
+      expect([dispatcher.waiting, dispatcher.rescued, a.got]).toEqual([0, 0, ['1', '2']])
+    },
+  )
 })
 
 describe('the respawn policy', () => {

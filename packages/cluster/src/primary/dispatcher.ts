@@ -15,7 +15,7 @@ export interface Connection {
   readonly idle: boolean
   /** What was read from it already, base64. */
   readonly head?: string | undefined
-  /** Called when a worker has taken it over. */
+  /** Called when a worker has taken it over, or nobody will. */
   readonly taken?: () => void
 }
 
@@ -43,8 +43,14 @@ export interface Dispatcher {
   took(id: number, count: number): void
   /** The worker is dead: what it had not taken over goes to others. */
   dead(id: number): void
-  /** Closes what waits. */
+  /** Keeps nobody waiting from now on: closes what waits, what comes in, and what a dead worker had not taken over. */
   close(): void
+}
+
+/** Ends our part in a connection: a worker has it, or nobody will. */
+export function release({ handle, taken }: Connection): void {
+  handle.close()
+  taken?.()
 }
 
 /**
@@ -62,8 +68,10 @@ export function createDispatcher(): Dispatcher {
   const free = new Map<number, Member>()
   const queue: Connection[] = []
   let rescued = 0
+  let closed = false
 
   function pump(): void {
+    if (closed) return queue.splice(0).forEach(release)
     while (queue.length > 0) {
       const next = free.entries().next()
       if (next.done) return
@@ -109,10 +117,7 @@ export function createDispatcher(): Dispatcher {
     took(id, count) {
       const member = members.get(id)
       if (!member) return
-      for (const connection of member.sent.splice(0, count)) {
-        connection.handle.close()
-        connection.taken?.()
-      }
+      member.sent.splice(0, count).forEach(release)
       if (member.removed) {
         if (member.sent.length === 0) members.delete(id)
       } else if (member.sent.length < AHEAD) {
@@ -125,13 +130,14 @@ export function createDispatcher(): Dispatcher {
       const member = members.get(id)
       if (!member) return
       members.delete(id)
-      rescued += member.sent.length
+      if (!closed) rescued += member.sent.length
       // They came before those that wait.
       queue.unshift(...member.sent)
       pump()
     },
     close() {
-      for (const connection of queue.splice(0)) connection.handle.close()
+      closed = true
+      pump()
     },
   }
 }

@@ -1,4 +1,4 @@
-import { AHEAD, type Connection, type Dispatcher, type Target } from '../dispatcher.ts'
+import { AHEAD, type Connection, type Dispatcher, release, type Target } from '../dispatcher.ts'
 import { homeOf } from './hash.ts'
 
 interface Member {
@@ -20,6 +20,7 @@ export function createStickyDispatcher(random: () => number = Math.random): Disp
   /** Nobody is there to take them. */
   const homeless: Connection[] = []
   let rescued = 0
+  let closed = false
 
   /** The slot's newest worker: while one replaces another, both are here. */
   function choose({ handle }: Connection): Member | undefined {
@@ -33,6 +34,7 @@ export function createStickyDispatcher(random: () => number = Math.random): Disp
   }
 
   function place(connection: Connection): void {
+    if (closed) return release(connection)
     const member = choose(connection)
     if (!member) return void homeless.push(connection)
     member.queue.push(connection)
@@ -75,10 +77,7 @@ export function createStickyDispatcher(random: () => number = Math.random): Disp
     took(id, count) {
       const member = members.get(id)
       if (!member) return
-      for (const connection of member.sent.splice(0, count)) {
-        connection.handle.close()
-        connection.taken?.()
-      }
+      member.sent.splice(0, count).forEach(release)
       if (!member.removed) pump(member)
       else if (member.sent.length === 0) members.delete(id)
     },
@@ -86,12 +85,13 @@ export function createStickyDispatcher(random: () => number = Math.random): Disp
       const member = members.get(id)
       if (!member) return
       members.delete(id)
-      rescued += member.sent.length
+      if (!closed) rescued += member.sent.length
       for (const connection of [...member.sent, ...member.queue]) place(connection)
     },
     close() {
       const queues = [homeless, ...[...members.values()].map(({ queue }) => queue)]
-      for (const connection of queues.flatMap((queue) => queue.splice(0))) connection.handle.close()
+      closed = true
+      queues.flatMap((queue) => queue.splice(0)).forEach(release)
     },
   }
 }
