@@ -28,9 +28,9 @@ export interface RunningCluster {
   scale(to: number | string): Promise<number>
   /** Drains all workers and ends them; what is not done after `drainTimeout` is cut. */
   stop(): Promise<void>
-  /** Ends all workers at once. */
+  /** Ends all workers at once, and then the rest: `ended` tells when that is done. */
   kill(): void
-  /** Resolves when everything has ended: with nothing after `stop()`, with an error where the launcher gave up. */
+  /** Resolves when everything has ended: with nothing after `stop()` or `kill()`, with an error where the launcher gave up. */
   readonly ended: Promise<Error | undefined>
 }
 
@@ -100,7 +100,10 @@ export async function startCluster(given: StartClusterOptions): Promise<RunningC
       reload: primary.reload,
       scale: primary.scale,
       stop,
-      kill: primary.kill,
+      kill() {
+        primary.kill()
+        void stop()
+      },
       ended,
     }
   } catch (error) {

@@ -53,6 +53,20 @@ test.each([
   60_000,
 )
 
+test('killed: the port, the control socket and the workers are gone, and it has ended', () => {
+  const runtime = makeRuntimeDir()
+  cleanups.push(runtime.remove)
+  const script = join(import.meta.dirname, 'fixtures', 'killed.mjs')
+  const { status, stdout, stderr } = spawnSync(process.execPath, [script], {
+    encoding: 'utf8',
+    timeout: 30_000,
+    env: { ...process.env, RUNTIME: runtime.dir },
+  })
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+  expect(JSON.parse(stdout)).toEqual({ request: 'cut', refused: 'ECONNREFUSED', ended: 'undefined', left: 0 })
+  expect(existsSync(join(runtime.dir, 'killed.sock'))).toBe(false)
+}, 60_000)
+
 describe('options', () => {
   const cores = (): number => 6
 

@@ -230,6 +230,9 @@ export async function preparePrimary(options: PrimaryOptions): Promise<PreparedP
     },
     kill() {
       state = 'stopping'
+      // First of all: nobody is to be let in whom no worker will answer.
+      dispatcher.close()
+      entry.stopAccepting()
       for (const worker of crew.all()) {
         worker.wanted = true
         worker.kill('SIGKILL')

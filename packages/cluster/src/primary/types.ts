@@ -133,6 +133,6 @@ export interface Primary {
   tail(on: boolean): void
   /** Drains and stops everything. */
   stop(): Promise<void>
-  /** Ends all workers at once. */
+  /** Ends all workers at once, and lets nobody in any more. */
   kill(): void
 }
