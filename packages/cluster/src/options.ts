@@ -1,6 +1,7 @@
 import { checkKnown, type Duration, parseDuration, parseInteger, parseSize, show, type Size } from '@fastify-scale/kit'
 import { type AdminAddress, parseAdminAddress } from './health/admin.ts'
 import { ClusterOptionError } from './errors.ts'
+import { workingDirectory } from './primary/app-path.ts'
 import { parseSticky, type Sticky } from './primary/sticky/sticky.ts'
 import type { RedLineRules } from './primary/red-lines.ts'
 import { defaultWorkers } from './limits/limits.ts'
@@ -201,7 +202,7 @@ export function resolveOptions(options: StartClusterOptions, cores: () => number
     backlog: parseInteger(options.backlog ?? 4_096, { name: 'backlog', fail }),
     execArgv: options.execArgv ?? process.execArgv,
     env: options.env ?? {},
-    cwd: options.cwd ?? process.env.PWD ?? process.cwd(),
+    cwd: options.cwd ?? workingDirectory(),
     runtimeDir: options.runtimeDir,
   }
 }

@@ -1,15 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import {
-  chmodSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -313,21 +303,4 @@ describe('the control socket', () => {
     socket.destroy()
     expect((await launcher.status()).slots[0]?.state).toBe('ready')
   })
-})
-
-test('a symlink deploy: the entry path is followed anew at each reload', async () => {
-  const release = (name: string): string => {
-    mkdirSync(join(dir, name))
-    writeFileSync(join(dir, name, 'app.mjs'), `export default async (app) => { app.get('/', async () => '${name}') }`)
-    return join(dir, name)
-  }
-  const current = join(dir, 'current')
-  symlinkSync(release('one'), current)
-  const launcher = await startLauncher({ app: join(current, 'app.mjs'), workers: '1' })
-  cleanups.push(() => launcher.stop('SIGKILL'))
-  expect(await (await fetch(launcher.url)).text()).toBe('one')
-  rmSync(current)
-  symlinkSync(release('two'), current)
-  expect((await launcher.cli('reload')).code).toBe(0)
-  expect(await (await fetch(launcher.url)).text()).toBe('two')
 })

@@ -20,6 +20,20 @@ export function resolveApp(app: string, cwd: string): string {
   return realpathSync(file)
 }
 
+/**
+ * The working directory by its logical path, symlinks kept, as the shell knows it. Others who start processes elsewhere
+ * leave $PWD as it was: it counts only where it names the directory that we are in.
+ */
+export function workingDirectory(): string {
+  const real = process.cwd()
+  const { PWD = '' } = process.env
+  try {
+    return isAbsolute(PWD) && realpathSync(PWD) === real ? PWD : real
+  } catch {
+    return real
+  }
+}
+
 /** The directory that workers run in: the same logical path, followed anew. */
 export function resolveCwd(cwd: string): string {
   try {
