@@ -2,7 +2,7 @@ import { Readable } from 'node:stream'
 import { PutObjectCommand, type S3Client } from '@aws-sdk/client-s3'
 import type { ObjectParams, PutTrace } from './put-parts.ts'
 import type { BodyReader, Flow } from './reader.ts'
-import { timeout, toS3Error } from './s3-call.ts'
+import { NO_REQUEST_TIMEOUT, timeout, toS3Error } from './s3-call.ts'
 
 /** S3's limit for one PutObject: 5 GB. */
 export const MAX_PUT_BYTES: number = 5 * 1_024 ** 3
@@ -90,8 +90,8 @@ export async function putStream(
     const { ETag } = await Promise.race([
       deps.s3.send(new PutObjectCommand({ ...params, Body: body, ContentLength: length }), {
         abortSignal: sent.signal,
-        // 0 would mean the client's own: the watchdog is stricter, and it does not count a slow client's time.
-        requestTimeout: 2 ** 31 - 1,
+        // The watchdog is stricter, and it does not count a slow client's time.
+        requestTimeout: NO_REQUEST_TIMEOUT,
       }),
       aborted,
     ])

@@ -33,17 +33,23 @@ export class S3Error extends Error {
 /**
  * Runs one S3 request within a bound, whatever the SDK makes of its own timeouts. Rejects with an `S3Error`, or with the
  * signal's reason when that aborts.
+ *
+ * @param needs ms that S3 may need for its answer alone: the bound is no shorter, and the request is not sent again before it
  */
 export type S3Call = <T>(
-  send: (options: { abortSignal: AbortSignal }) => Promise<T>,
+  send: (options: { abortSignal: AbortSignal; requestTimeout?: number }) => Promise<T>,
   signal?: AbortSignal,
+  needs?: number,
 ) => Promise<T>
+
+/** For the SDK, where a bound of ours ends the request: 0 would mean the client's own. */
+export const NO_REQUEST_TIMEOUT: number = 2 ** 31 - 1
 
 /**
  * @param bound ms for one request with all its attempts
  */
 export function createS3Call(bound: number): S3Call {
-  return function call(send, signal) {
+  return function call(send, signal, needs) {
     return new Promise((resolve, reject) => {
       const controller = new AbortController()
       const settle = (act: () => void): void => {
@@ -55,13 +61,17 @@ export function createS3Call(bound: number): S3Call {
         settle(() => reject(signal?.reason as Error))
         controller.abort()
       }
-      const timer = setTimeout(() => {
-        settle(() => reject(timeout()))
-        controller.abort()
-      }, bound)
+      const timer = setTimeout(
+        () => {
+          settle(() => reject(timeout()))
+          controller.abort()
+        },
+        Math.max(bound, needs ?? 0),
+      )
       if (signal?.aborted) return onAbort()
       signal?.addEventListener('abort', onAbort, { once: true })
-      send({ abortSignal: controller.signal }).then(
+      const requestTimeout = needs === undefined ? undefined : NO_REQUEST_TIMEOUT
+      send({ abortSignal: controller.signal, requestTimeout }).then(
         (value) => settle(() => resolve(value)),
         (error: unknown) => settle(() => reject(toS3Error(error))),
       )
