@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import { type Child, ChildPool, type Job } from 'bullmq'
+import type { Job } from 'bullmq'
+import { type Child, type Children, createChildren, endChild } from './children.ts'
 
 /** A module that does the work of one kind of job. */
 export interface Sandboxed {
@@ -31,22 +32,25 @@ export interface SandboxRun {
   kill(): Promise<void>
 }
 
-type Sandbox = (file: string, pool: ChildPool) => (job: Job, token: string, signal: AbortSignal) => Promise<unknown>
+/** What `sandbox` uses of a pool. */
+interface Pool {
+  retain(file: string): Promise<Child>
+  release(child: Child): void
+}
+
+type Sandbox = (file: string, pool: Pool) => (job: Job, token: string, signal: AbortSignal) => Promise<unknown>
 
 const require = createRequire(import.meta.url)
 
 /** BullMQ's sandboxed processors, for single kinds of job and not whole queues. */
 export function createSandboxes(): Sandboxes {
-  const pools = new Map<number | undefined, ChildPool>()
+  const pools = new Map<number | undefined, Children>()
 
-  function poolOf(memory: number | undefined): ChildPool {
+  function poolOf(memory: number | undefined): Children {
     let pool = pools.get(memory)
     if (!pool) {
       const limit = memory === undefined ? [] : [`--max-old-space-size=${Math.floor(memory / 1_048_576)}`]
-      pool = new ChildPool({
-        mainFile: join(internals(), 'main.js'),
-        workerForkOptions: { execArgv: [...process.execArgv, ...limit] },
-      })
+      pool = createChildren(join(internals(), 'main.js'), [...process.execArgv, ...limit])
       pools.set(memory, pool)
     }
     return pool
@@ -55,27 +59,29 @@ export function createSandboxes(): Sandboxes {
   return {
     run({ file, memory }, { job, data, token, signal }) {
       const pool = poolOf(memory)
+      const killed = new AbortController()
       let child: Child | undefined
-      // What `sandbox` uses of a pool, remembering the child that it got.
-      const one = {
-        async retain(processFile: string) {
-          child = await pool.retain(processFile)
+      // Remembers the child that it got.
+      const one: Pool = {
+        async retain(processFile) {
+          child = await pool.take(processFile, killed.signal)
           return child
         },
-        release: (released: Child) => pool.release(released),
+        release: (released) => pool.release(released),
       }
       const inner = Object.create(job, {
         asJSONSandbox: { value: () => ({ ...job.asJSONSandbox(), data: JSON.stringify(data) }) },
       }) as Job
       return {
-        result: loadSandbox()(file, one as unknown as ChildPool)(inner, token, signal),
+        result: loadSandbox()(file, one)(inner, token, signal),
         async kill() {
-          if (child) await pool.kill(child, 'SIGKILL')
+          killed.abort(new Error('it was ended before its module was loaded'))
+          if (child) await endChild(child, 'SIGKILL')
         },
       }
     },
     async close() {
-      await Promise.all([...pools.values()].map((pool) => pool.clean()))
+      await Promise.all([...pools.values()].map((pool) => pool.close()))
     },
   }
 }

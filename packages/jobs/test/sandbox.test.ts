@@ -1,5 +1,8 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { waitFor } from '@fastify-scale/dev-services'
-import { describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { useJobs } from './helpers.ts'
 
 const bench = useJobs()
@@ -81,14 +84,67 @@ describe('sandboxed handlers', () => {
     const { id } = await work.add({ what: 'burn', n: 1 })
     const { pid } = (await app.jobs.waitUntilFinished(id)) as { pid: number }
     await app.close()
-    const gone = await waitFor(() => {
-      try {
-        process.kill(pid, 0)
-        return false
-      } catch {
-        return true
-      }
-    })
-    expect(gone).toBe(true)
+    await waitFor(() => !isThere(pid))
   })
 })
+
+describe('a module that is still loading', () => {
+  const loading = new URL('fixtures/loading.mjs', import.meta.url)
+  let folder: string
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'loading-'))
+    vi.stubEnv('LOADING_LOG', join(folder, 'log'))
+  })
+  afterEach(() => {
+    vi.unstubAllEnvs()
+    rmSync(folder, { recursive: true })
+  })
+
+  /** The process ids of the children that loaded it, and `ran` for each time that its function was called. */
+  function log(): string[] {
+    const file = join(folder, 'log')
+    return existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : []
+  }
+
+  test('after its timeout ends with the attempt: no child is left, and the job does not run behind its back', async () => {
+    const { app, work } = await create({ sandbox: loading, timeout: '300ms' })
+    const { id } = await work.add({ what: 'load' })
+    await expect(app.jobs.waitUntilFinished(id)).rejects.toMatchObject({
+      code: 'SCALE_JOBS_FAILED',
+      message: expect.stringContaining('took longer than 300 ms'),
+    })
+    writeFileSync(join(folder, 'log.go'), '')
+    await waitFor(() => log().includes('ran') || log().every((pid) => !isThere(Number(pid))))
+    expect(log()).toEqual([expect.stringMatching(/^\d+$/)])
+    // Nothing of that is in the way of the next one.
+    const after = await work.add({ what: 'load' })
+    await app.jobs.waitUntilFinished(after.id)
+    expect(log().slice(2)).toEqual(['ran'])
+  })
+
+  test('ends with the service', async () => {
+    const { app, work } = await create({ sandbox: loading, timeout: false })
+    await work.add({ what: 'load' })
+    await waitFor(() => log().length === 1)
+    await app.close()
+    await waitFor(() => !isThere(Number(log()[0])))
+  })
+
+  test('and ends its process fails the job', async () => {
+    vi.stubEnv('LOADING_EXIT', '3')
+    const { app, work } = await create({ sandbox: loading })
+    const { id } = await work.add({ what: 'load' })
+    await expect(app.jobs.waitUntilFinished(id)).rejects.toMatchObject({
+      message: expect.stringContaining('exit code: 3'),
+    })
+  })
+})
+
+function isThere(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
