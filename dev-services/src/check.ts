@@ -36,7 +36,7 @@ export async function checkServices(
     s3Problem(env, timeout),
     env.DATABASE_URL ? postgresProblem(env.DATABASE_URL, timeout) : undefined,
   ])
-  const lines = problems.filter((problem) => problem !== undefined)
+  const lines = problems.filter((problem) => problem !== undefined).map(withoutPasswords)
   if (lines.length > 0) throw new DevServicesError('SCALE_DEV_SERVICES_BAD_ENV', lines.join('\n'))
 }
 
@@ -45,18 +45,18 @@ async function redisProblem(value: string, timeout: number): Promise<string | un
   if (!url?.hostname || !/^rediss?:$/.test(url.protocol)) {
     return `REDIS_URL must look like redis://127.0.0.1:6379, and is ${quoted(value)}`
   }
-  const target = {
-    host: url.hostname.replace(/^\[|\]$/g, ''),
-    port: Number(url.port || 6379),
-    username: decodeURIComponent(url.username) || undefined,
-    password: decodeURIComponent(url.password) || undefined,
-    tls: url.protocol === 'rediss:',
-  }
   try {
+    const target = {
+      host: url.hostname.replace(/^\[|\]$/g, ''),
+      port: Number(url.port || 6379),
+      username: decodeURIComponent(url.username) || undefined,
+      password: decodeURIComponent(url.password) || undefined,
+      tls: url.protocol === 'rediss:',
+    }
     await redisRequest(target, ['PING'], timeout)
     return undefined
   } catch (error) {
-    return `REDIS_URL ${quoted(value)} does not work: ${(error as Error).message}`
+    return `REDIS_URL ${quoted(value)} does not work: ${reasonOf(error)}`
   }
 }
 
@@ -81,13 +81,13 @@ async function s3Problem(env: Partial<ServicesEnv>, timeout: number): Promise<st
   try {
     const { status } = await s3Request(target, 'HEAD', `/${S3_BUCKET}`, timeout)
     if (status === 200) return undefined
-    if (status === 404) return `S3_BUCKET ${quoted(S3_BUCKET)} is not there on ${S3_ENDPOINT}`
+    if (status === 404) return `S3_BUCKET ${quoted(S3_BUCKET)} is not there on ${quoted(S3_ENDPOINT)}`
     if (status === 403) {
-      return `S3_ACCESS_KEY_ID ${quoted(S3_ACCESS_KEY_ID)} with its S3_SECRET_ACCESS_KEY may not use the bucket ${quoted(S3_BUCKET)} on ${S3_ENDPOINT}`
+      return `S3_ACCESS_KEY_ID ${quoted(S3_ACCESS_KEY_ID)} with its S3_SECRET_ACCESS_KEY may not use the bucket ${quoted(S3_BUCKET)} on ${quoted(S3_ENDPOINT)}`
     }
     return `S3_ENDPOINT ${quoted(S3_ENDPOINT)} answers with status ${status} (is S3_REGION ${quoted(S3_REGION)} right?)`
   } catch (error) {
-    return `S3_ENDPOINT ${quoted(S3_ENDPOINT)} does not work: ${(error as Error).message}`
+    return `S3_ENDPOINT ${quoted(S3_ENDPOINT)} does not work: ${reasonOf(error)}`
   }
 }
 
@@ -96,22 +96,34 @@ async function postgresProblem(value: string, timeout: number): Promise<string |
   if (!url || !/^postgres(ql)?:$/.test(url.protocol)) {
     return `DATABASE_URL must look like postgres://user:password@127.0.0.1:5432/database, and is ${quoted(value)}`
   }
-  const client = new pg.Client({ connectionString: value, connectionTimeoutMillis: timeout, query_timeout: timeout })
-  client.on('error', () => {})
+  let client: pg.Client | undefined
   try {
+    // Reads the files that the URL names, too.
+    client = new pg.Client({ connectionString: value, connectionTimeoutMillis: timeout, query_timeout: timeout })
+    client.on('error', () => {})
     await client.connect()
     await client.query('select 1')
     return undefined
   } catch (error) {
-    const { message, code } = error as Error & { code?: string }
-    return `DATABASE_URL ${quoted(value)} does not work: ${message || code}`
+    return `DATABASE_URL ${quoted(value)} does not work: ${reasonOf(error)}`
   } finally {
     // After a timeout there may be nobody who answers the farewell.
-    void client.end().catch(() => {})
+    void client?.end().catch(() => {})
   }
 }
 
-// A URL is shown without its password.
+function reasonOf(error: unknown): string {
+  if (error instanceof URIError) return 'a % in a user or password is written as %25'
+  const { message, code } = error as Error & { code?: string }
+  return message || String(code)
+}
+
+/** A URL is shown without its password, which may have an @ in it. */
 function quoted(value: string): string {
-  return `"${value.replace(/(:\/\/[^:/@]*:)[^@]*@/, '$1***@')}"`
+  return `"${value.replace(/^((?:[\w+.-]+:\/\/)?[^:@]*:).*@/s, '$1***@')}"`
+}
+
+/** The same for URLs in what others say, and for passwords that stand alone. */
+function withoutPasswords(line: string): string {
+  return line.replaceAll(/(:\/\/[^\s":@]*:)[^\s"]*@/g, '$1***@').replaceAll(/(password=)[^\s"&]*/gi, '$1***')
 }

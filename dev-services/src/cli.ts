@@ -12,7 +12,7 @@ const HELP = `Starts a real Redis, a real S3 server and a real PostgreSQL, those
   fastify-scale-dev-services run [options] -- command   runs a command with the variables set
 
   --only redis,s3,postgres   only these
-  --write-env <path>         puts the variables into this file while the servers run
+  --write-env <path>         puts the variables at the end of this file while the servers run
   -h, --help
 `
 const NAMES: readonly ServiceName[] = ['redis', 's3', 'postgres']

@@ -1,15 +1,54 @@
-import { readFile, rm, writeFile } from 'node:fs/promises'
+import { open, readFile, rm, writeFile } from 'node:fs/promises'
+import { isAlive } from './proc.ts'
 
-/** Sets variables in a `.env` file, leaving its other lines; gives a function that puts the file back as it was. */
+// Of two lines for one name the later one counts, for Node.js's --env-file and for dotenv.
+const BLOCK = /^# fastify-scale begin (\d+)\r?\n(?:[^\n]*\n)*?# fastify-scale end \1(?:\r?\n|$)/gm
+
+/**
+ * Sets variables in a `.env` file, in a marked block after its own lines, which are never touched. Blocks of processes
+ * that were killed go. Gives a function that takes the block out again, and leaves what was written meanwhile.
+ */
 export async function setInEnvFile(path: string, env: Record<string, string>): Promise<() => Promise<void>> {
-  const before = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+  const before = await readIfThere(path)
+  const others = without(before ?? '', (pid) => pid === process.pid || !isAlive(pid))
+  // There was no file, or none but for us.
+  const isOurs = before === undefined || (before !== '' && others === '')
+  const needsEnd = others !== '' && !others.endsWith('\n')
+  const lines = Object.entries(env).map(([name, value]) => `${name}=${value}`)
+  const block = [`# fastify-scale begin ${process.pid}`, ...lines, `# fastify-scale end ${process.pid}`, ''].join('\n')
+  await replace(path, `${others}${needsEnd ? '\n' : ''}${block}`)
+
+  return async () => {
+    const now = await readIfThere(path)
+    if (now === undefined) return
+    const rest = without(now, (pid) => pid === process.pid)
+    if (rest === '' && isOurs) await rm(path, { force: true })
+    else await replace(path, needsEnd && rest === `${others}\n` ? others : rest)
+  }
+}
+
+function without(text: string, isGone: (pid: number) => boolean): string {
+  return text.replace(BLOCK, (block, pid: string) => (isGone(Number(pid)) ? '' : block))
+}
+
+/** Writes over the file and then cuts it: a process that is killed in between has lost none of the lines before ours. */
+async function replace(path: string, text: string): Promise<void> {
+  const file = await open(path, 'r+').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined
     throw error
   })
-  const isOurs = (line: string): boolean => (/^\s*(?:export\s+)?(\w+)\s*=/.exec(line)?.[1] ?? '') in env
-  const others = (before ?? '').split('\n').filter((line) => !isOurs(line))
-  while (others.at(-1) === '') others.pop()
-  const lines = Object.entries(env).map(([name, value]) => `${name}=${value}`)
-  await writeFile(path, [...others, ...lines, ''].join('\n'), { mode: 0o600 })
-  return () => (before === undefined ? rm(path, { force: true }) : writeFile(path, before))
+  if (!file) return writeFile(path, text, { mode: 0o600 })
+  try {
+    await file.writeFile(text)
+    await file.truncate(Buffer.byteLength(text))
+  } finally {
+    await file.close()
+  }
+}
+
+function readIfThere(path: string): Promise<string | undefined> {
+  return readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined
+    throw error
+  })
 }

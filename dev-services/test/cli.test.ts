@@ -37,12 +37,16 @@ describe('fastify-scale-dev-services', () => {
       await run.ended
       return text
     }
-    const before = 'A=1\n# comment\nREDIS_URL=old\nB=2\n'
-    writeFileSync(path, before)
-    expect(await during()).toMatch(/^A=1\n# comment\nB=2\nREDIS_URL=redis:\/\/127\.0\.0\.1:\d+\n$/)
-    expect(readFileSync(path, 'utf8')).toBe(before)
+    const block = '# fastify-scale begin \\d+\nREDIS_URL=redis://127\\.0\\.0\\.1:\\d+\n# fastify-scale end \\d+\n$'
+    for (const before of ['A=1\n# comment\nREDIS_URL=old\nB=2\n', 'A=1\n\n\n', 'A=1', '']) {
+      writeFileSync(path, before)
+      const text = await during()
+      expect(text).toMatch(new RegExp(block))
+      expect(text.startsWith(before)).toBe(true)
+      expect(readFileSync(path, 'utf8')).toBe(before)
+    }
     rmSync(path)
-    expect(await during()).toMatch(/^REDIS_URL=redis:\/\/127\.0\.0\.1:\d+\n$/)
+    expect(await during()).toMatch(new RegExp(`^${block}`))
     expect(existsSync(path)).toBe(false)
   })
 
