@@ -90,8 +90,10 @@ export async function openListener(options: ListenOptions): Promise<Listener> {
     const found = await lookup(host, { all: true }).catch((error: NodeJS.ErrnoException) => {
       throw new AddressError(`cannot listen on '${host}': no such host (${error.code ?? error.message})`)
     })
+    // A host that is named twice in /etc/hosts comes twice.
+    const unique = new Map(found.map((one) => [one.address, one]))
     let { port } = options
-    for (const { address, family } of found) {
+    for (const { address, family } of unique.values()) {
       const what = `${family === 6 ? `[${address}]` : address}:${port}`
       const handle = create(address, port, family === 6 ? 6 : 4, -1, options.reusePort ? UV_TCP_REUSEPORT : 0)
       const probed = typeof handle === 'number' ? handle : probe(address, port, family === 6 ? 6 : 4)
