@@ -28,6 +28,8 @@ export interface Live {
   /** Current values by name; a property access is all that a read costs. */
   readonly values: Readonly<Record<string, unknown>>
   version(key: string): number
+  /** The version in Redis whose value this process's schema refused, where that is the last one that it knows of. */
+  refused(key: string): number | undefined
   /** Takes over one change, unless it is known already. */
   apply(change: StoredChange): void
   /** Takes over everything that Redis has; what it does not have is at its default. */
@@ -43,6 +45,7 @@ export function createLive(options: LiveOptions): Live {
   const { definitions, onRejected } = options
   const values: Record<string, unknown> = Object.create(null) as Record<string, unknown>
   const versions = new Map<string, number>()
+  const refused = new Map<string, number>()
   const listeners = new Map<string, Set<LiveListener>>()
   const waiting = new Set<() => void>()
   for (const { key, default: value } of Object.values(definitions)) {
@@ -61,9 +64,11 @@ export function createLive(options: LiveOptions): Live {
     try {
       value = parse(definition, json)
     } catch (error) {
+      refused.set(key, version)
       onRejected(key, error as Error)
       return
     }
+    refused.delete(key)
     const previous = values[key]
     values[key] = value
     versions.set(key, version)
@@ -86,6 +91,7 @@ export function createLive(options: LiveOptions): Live {
   return {
     values,
     version: versionOf,
+    refused: (key) => refused.get(key),
     apply(stored) {
       const definition = definitions[stored.key]
       if (!definition) onRejected(stored.key, new Error(`there is no setting '${stored.key}' in this release`))
@@ -98,6 +104,7 @@ export function createLive(options: LiveOptions): Live {
         const now = stored.get(key) ?? { version: 0, json: '' }
         // A version is the time of the change, or just after it.
         if (now.version !== versionOf(key)) take(definition, now, now.version, undefined)
+        else refused.delete(key)
       }
       wake()
     },

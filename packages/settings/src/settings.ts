@@ -24,7 +24,7 @@ export function createSettings({ live, definitions, store, maxSize, age }: Setti
     if (ifVersion !== undefined) parseInteger(ifVersion, { name: 'ifVersion', min: 0, fail: invalid })
     if (by !== undefined && (typeof by !== 'string' || by.length > 200))
       throw invalid("option 'by' must be text of at most 200 characters")
-    const stored = await write(store, { key, json, ifVersion, by })
+    const stored = await write(store, { key, json, ifVersion, by, refused: live.refused(key) })
     // Made is made: where this process's link for changes is away, the caller is not kept waiting for it.
     await live.reached(key, stored.version, AbortSignal.timeout(store.timeout))
     return live.toLive(stored) as Change<K>

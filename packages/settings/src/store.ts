@@ -86,6 +86,8 @@ export interface Write {
   json: string
   ifVersion: number | undefined
   by: string | undefined
+  /** The version whose value this release refuses: `versions()` never has it, so that no `ifVersion` can match it. */
+  refused: number | undefined
 }
 
 /**
@@ -96,7 +98,7 @@ export interface Write {
  */
 export async function write(options: WriteOptions, change: Write): Promise<StoredChange> {
   const { client, clock, keys, timeout } = options
-  const { key, json, ifVersion, by } = change
+  const { key, json, ifVersion, by, refused } = change
   const id = options.randomId()
   let deadline: number | undefined
   let sent = false
@@ -112,7 +114,9 @@ export async function write(options: WriteOptions, change: Write): Promise<Store
         if (outcome === 'OK') return { key, json, previous, version: Number(version), at: Number(at), by }
         if (outcome === 'CONFLICT')
           throw new ConflictError(
-            `setting '${key}' has version ${version}, not ${ifVersion}: read it again and decide anew`,
+            Number(version) === refused
+              ? `setting '${key}' has a value of another release, version ${version}, which this release refuses: reset it, or set it without ifVersion`
+              : `setting '${key}' has version ${version}, not ${ifVersion}: read it again and decide anew`,
           )
         throw new UnavailableError('it came too late')
       },

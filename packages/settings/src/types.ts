@@ -34,7 +34,10 @@ export interface Change<K extends SettingName = SettingName> {
 }
 
 export interface SetOptions {
-  /** Change only if the setting still has this version (`versions()[key]`); 0 is 'never set'. */
+  /**
+   * Change only if the setting still has this version (`versions()[key]`); 0 is 'never set'. A value of another release that
+   * this one refuses has a version that matches none: only a change without `ifVersion` replaces it.
+   */
   ifVersion?: number
   /** Who makes the change, for the history: up to 200 characters. */
   by?: string

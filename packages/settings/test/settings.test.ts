@@ -2,8 +2,13 @@ import { waitFor } from '@fastify-scale/dev-services'
 import Fastify from 'fastify'
 import { Redis } from 'ioredis'
 import { Type } from 'typebox'
-import { describe, expect, test } from 'vitest'
-import scaleSettings, { type ChangedMessage, type SettingsOptions, changedChannel } from '../src/index.ts'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import scaleSettings, {
+  type ChangedMessage,
+  type SettingsOptions,
+  changedChannel,
+  rejectedChannel,
+} from '../src/index.ts'
 import { type AnyChange, schema, useSettings } from './helpers.ts'
 
 const bench = useSettings()
@@ -109,6 +114,38 @@ describe('compare and set', () => {
     await settings.set('limit', 1, { ifVersion: 0 })
     await expect(settings.set('limit', 2, { ifVersion: 0 })).rejects.toMatchObject({ code: 'SCALE_SETTINGS_CONFLICT' })
     expect(settings.get('limit')).toBe(1)
+  })
+})
+
+describe('a value that this release refuses', () => {
+  test('is a conflict that says so, and is replaced by a reset or by who does not insist on a version', async () => {
+    const older = bench.settings(await bench.start())
+    const bounded = { limit: { type: 'integer', maximum: 100, default: 10 } }
+    const newer = bench.settings(await bench.start({ schema: bounded }))
+    const refused: unknown[] = []
+    onTestFinished(rejectedChannel.subscribe(({ key }) => refused.push(key)))
+    for (const [round, replace] of [
+      () => newer.reset('limit'),
+      () => newer.set('limit', 60),
+      () => older.set('limit', 70),
+    ].entries()) {
+      const { version } = await older.set('limit', 50)
+      await waitFor(() => newer.versions()['limit'] === version)
+      await older.set('limit', 500)
+      await waitFor(() => refused.length === round + 1)
+      // The last good one goes on.
+      expect([newer.get('limit'), newer.versions()['limit']]).toEqual([50, version])
+      await expect(newer.set('limit', 60, { ifVersion: version })).rejects.toMatchObject({
+        code: 'SCALE_SETTINGS_CONFLICT',
+        message: expect.stringMatching(/this release refuses.*reset it, or set it without ifVersion/),
+      })
+      const change = await replace()
+      await waitFor(() => newer.versions()['limit'] === change.version)
+      await newer.set('limit', 80, { ifVersion: change.version })
+      await expect(newer.set('limit', 90, { ifVersion: version })).rejects.toMatchObject({
+        message: expect.stringContaining('read it again'),
+      })
+    }
   })
 })
 
