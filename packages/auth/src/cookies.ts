@@ -14,6 +14,11 @@ export interface CookieSettings {
 /** Browsers store no cookie whose name and value are longer together (RFC 6265bis, 5.6), and say nothing. */
 const MAX_COOKIE_BYTES = 4_096
 
+/** Longest value, in characters, that browsers store under the name. */
+export function maxCookieValue(name: string): number {
+  return MAX_COOKIE_BYTES - name.length
+}
+
 /**
  * The value of `Set-Cookie` (RFC 6265bis, 4.1). Names and values are of our own making and need no escaping.
  *
@@ -25,10 +30,9 @@ export function serializeCookie(
   attributes: { path: string; sameSite: CookieSettings['sameSite']; maxAge: number },
 ): string {
   const { path, sameSite, maxAge } = attributes
-  const size = name.length + value.length
-  if (size > MAX_COOKIE_BYTES)
+  if (value.length > maxCookieValue(name))
     throw new AuthArgumentError(
-      `the cookie '${name}' would have ${size} bytes and no browser stores more than ${MAX_COOKIE_BYTES}: put less into the claims`,
+      `the cookie '${name}' would have ${name.length + value.length} bytes and no browser stores more than ${MAX_COOKIE_BYTES}: put less into the claims`,
     )
   return `${name}=${value}; Path=${path}; Max-Age=${maxAge}; HttpOnly; Secure; SameSite=${sameSite}`
 }

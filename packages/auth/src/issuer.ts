@@ -1,7 +1,6 @@
 import { AuthArgumentError, AuthUnsupportedError } from './errors.ts'
 import { parseStrictObject } from './json.ts'
 import type { KeySet } from './key-set.ts'
-import { MAX_TOKEN_LENGTH } from './token.ts'
 
 /** Claims that are ours to set. */
 const RESERVED = ['iss', 'aud', 'exp', 'iat', 'nbf', 'jti', 'sid']
@@ -55,6 +54,8 @@ export interface IssuerOptions {
   audience: string
   /** s. */
   ttl: number
+  /** Longest token in characters. */
+  maxTokenLength: number
   /** ms since 1970. */
   now: () => number
   random: (bytes: number) => Buffer
@@ -71,7 +72,7 @@ export interface Issuer {
 }
 
 export function createIssuer(options: IssuerOptions): Issuer {
-  const { issuer, audience, ttl, now, random } = options
+  const { issuer, audience, ttl, maxTokenLength, now, random } = options
   return {
     issue(claims, session) {
       const sign = options.keys?.().active(now())?.sign
@@ -86,9 +87,9 @@ export function createIssuer(options: IssuerOptions): Issuer {
         iat,
         exp: iat + ttl,
       })
-      if (token.length > MAX_TOKEN_LENGTH)
+      if (token.length > maxTokenLength)
         throw new AuthArgumentError(
-          `the claims make a token of ${token.length} characters; at most ${MAX_TOKEN_LENGTH} are accepted`,
+          `the claims make a token of ${token.length} characters; at most ${maxTokenLength} are accepted`,
         )
       return token
     },

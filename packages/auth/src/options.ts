@@ -38,7 +38,10 @@ export interface ScaleAuthOptions {
   profile?: ProfileOptions
   /** Refresh, logout and revocation, by way of Redis. Default: none. */
   sessions?: SessionOptions | false
-  /** Tokens in cookies for browsers, beside the Authorization header. Default: none. */
+  /**
+   * Tokens in cookies for browsers, beside the Authorization header. No access token is then made that is longer than the 4,096
+   * characters, with the cookie's name, that browsers store; else 8,192. Default: none.
+   */
   cookies?: CookieOptions | boolean
   /** Serve the public keys at `/.well-known/jwks.json`, or at `path`. Default: where `keys` are given. */
   jwks?: boolean | { path?: string; maxAge?: Duration }

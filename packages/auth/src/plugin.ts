@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { type Authenticator, addReadinessCheck, offerCapability, refuseTaken } from '@fastify-scale/kit'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { clearedCookies, tokenCookies } from './cookies.ts'
+import { clearedCookies, maxCookieValue, tokenCookies } from './cookies.ts'
 import { findCookie, findToken } from './credentials.ts'
 import { AuthKeyError, AuthOptionError, AuthUnsupportedError } from './errors.ts'
 import { type AuthRouteConfig, type Guard, addStalenessCheck, createGuards } from './guards.ts'
@@ -15,6 +15,7 @@ import type { ScaleAuthOptions } from './options.ts'
 import { type ResolvedOptions, resolveOptions } from './resolve-options.ts'
 import { createRevocations } from './revocation.ts'
 import { type AuthService, type Tokens, createAuthService } from './service.ts'
+import { MAX_TOKEN_LENGTH } from './token.ts'
 import type { RequestUser, VerifiedClaims } from './user.ts'
 import { createVerifier } from './verifier.ts'
 
@@ -85,6 +86,7 @@ const plugin: FastifyPluginAsync<ScaleAuthOptions> = async (fastify, given) => {
       issuer: profile.issuer,
       audience: profile.audience[0] as string,
       ttl: options.accessTokenTtl / 1_000,
+      maxTokenLength: options.cookies ? maxCookieValue(options.cookies.accessName) : MAX_TOKEN_LENGTH,
       now,
       random: randomBytes,
     }),

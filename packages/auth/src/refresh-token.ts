@@ -13,7 +13,9 @@ export interface RefreshToken {
   secret: Buffer
 }
 
-const FORM = /^rt1\.([A-Za-z0-9_-]{38})\.([A-Za-z0-9_-]{64})$/
+/** Characters of a session id. */
+export const SID_LENGTH = 38
+const FORM = new RegExp(`^rt1\\.([A-Za-z0-9_-]{${SID_LENGTH}})\\.([A-Za-z0-9_-]{64})$`)
 const FAMILY_BYTES = 16
 const SECRET_BYTES = 32
 

@@ -1,6 +1,7 @@
 import { loginChannel, refreshChannel } from './channels.ts'
 import { AuthArgumentError, AuthUnsupportedError, RefreshInvalidError, RefreshReusedError } from './errors.ts'
 import { type Issuer, readClaims } from './issuer.ts'
+import { SID_LENGTH } from './refresh-token.ts'
 import type { RevocationEntry } from './revocation.ts'
 import type { RevocationStream } from './revocation-stream.ts'
 import type { RefreshLook, Session, SessionGrant, SessionStore } from './session.ts'
@@ -53,6 +54,9 @@ export interface AuthService {
   /** The sessions of a subject that can still be refreshed, the oldest first. */
   sessions(sub: string): Promise<SessionInfo[]>
 }
+
+/** What a session gives to a token, as long as it will be. */
+const TRIAL = { sid: 'x'.repeat(SID_LENGTH), iat: 2_000_000_000 }
 
 export function createAuthService(parts: {
   issuer: Issuer
@@ -108,8 +112,7 @@ export function createAuthService(parts: {
     const { sub: subAfter, text: claims } = readClaims(after)
     if (subAfter !== sub) throw new AuthArgumentError("a refresh can't change the 'sub' of a session")
     if (claims === look.claims) return { look, claims: undefined }
-    // Whether they fit into a token.
-    issuer.issue(claims, { sid: look.sid, iat: 0 })
+    issuer.issue(claims, TRIAL)
     return { look, claims }
   }
 
@@ -121,6 +124,8 @@ export function createAuthService(parts: {
         loginChannel.publish(() => ({ sub, sid: undefined }))
         return { accessToken, expiresIn: ttl }
       }
+      // What can't become a token must not become a session either.
+      issuer.issue(claims, TRIAL)
       const grant = await parts.sessions.store.begin(sub, claims)
       loginChannel.publish(() => ({ sub, sid: grant.sid }))
       return tokensFor(grant, claims)

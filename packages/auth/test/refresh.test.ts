@@ -144,6 +144,39 @@ describe('a refresh with an update', () => {
     expect(app.auth.verify(next.accessToken)).toMatchObject({ sub: 'u1', tenant: 'a' })
   })
 
+  it('that gives more than fits into the cookie changes nothing, however close to the limit it is', async () => {
+    const app = await createService({ cookies: true, sessions: { redis: redis.url, reuseGrace: 0 } })
+    apps.push(app)
+    app.post('/auth/refresh', async (request, reply) => {
+      const { pad } = request.query as { pad: string }
+      const update = (claims: LoginClaims): LoginClaims => ({ ...claims, pad: 'x'.repeat(Number(pad)) })
+      app.auth.setCookies(reply, await app.auth.refresh(app.auth.refreshCookie(request) ?? '', { update }))
+      return {}
+    })
+    let token = (await app.auth.login({ sub: 'wide' })).refreshToken as string
+    const refresh = async (pad: number): Promise<{ code?: string; access?: number }> => {
+      const headers = { cookie: `__Secure-refresh=${token}`, 'sec-fetch-site': 'same-origin' }
+      const response = await app.inject({ method: 'POST', url: `/auth/refresh?pad=${pad}`, headers })
+      const [access, next] = response.cookies
+      if (next) token = next.value
+      return access ? { access: access.name.length + access.value.length } : response.json()
+    }
+    const { access: empty = 0 } = await refresh(0)
+    // Base64 makes four characters of three.
+    const about = Math.floor(((4_096 - empty) * 3) / 4)
+    const sizes: number[] = []
+    for (let pad = about - 20; pad < about + 20; pad++) {
+      const { access, code } = await refresh(pad)
+      if (access) sizes.push(access)
+      else expect([pad, code]).toEqual([pad, 'SCALE_AUTH_ARGUMENT'])
+    }
+    expect(sizes.length).toBeGreaterThan(10)
+    expect(sizes.length).toBeLessThan(30)
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(4_096)
+    expect(Math.max(...sizes)).toBeGreaterThan(4_090)
+    expect((await app.auth.sessions('wide')).length).toBe(1)
+  })
+
   it('that takes longer than the grace window, while another one of the same token was done', async () => {
     const app = await service({ reuseGrace: 100 })
     const { refreshToken } = await app.auth.login({ sub: 'slow' })

@@ -102,6 +102,23 @@ describe('a session', () => {
   })
 })
 
+describe('a login that is refused', () => {
+  it.each([
+    [8_192, {}],
+    [4_096, { cookies: true }],
+  ])('since its token would have more than %i characters leaves no session', async (limit, options) => {
+    const app = await createService({ ...options, sessions: { redis: redis.url } })
+    apps.push(app)
+    const sub = `refused-${limit}`
+    await expect(app.auth.login({ sub, pad: 'x'.repeat(limit * 0.75) })).rejects.toMatchObject({
+      code: 'SCALE_AUTH_ARGUMENT',
+    })
+    expect(await app.auth.sessions(sub)).toEqual([])
+    await app.auth.login({ sub, pad: 'x'.repeat(limit * 0.6) })
+    expect(await app.auth.sessions(sub)).toHaveLength(1)
+  })
+})
+
 describe('the sessions of a subject', () => {
   it('are listed with what was said at their login, until they end', async () => {
     const app = await service({ reuseGrace: 0 })
