@@ -146,7 +146,8 @@ async function storeFile(
       see(chunk)
       return chunk
     }
-    const params = objectParams(deps, key, type.contentType, plan.visibility)
+    const params = objectParams(deps, key, type.contentType, plan.pending ? 'private' : plan.visibility)
+    if (plan.pending) params.ContentDisposition = 'attachment'
     const { length, reader } = file
     const { etag } =
       reader.flow && length !== undefined && length <= MAX_PUT_BYTES && length > 0

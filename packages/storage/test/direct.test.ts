@@ -179,6 +179,24 @@ describe('a direct upload', () => {
     expect(file.key).toMatch(/^private\/uploads\/.*\.png$/)
     expect(await s3.keys()).toEqual([file.key])
   })
+
+  test("what is pending is nobody's to read, also where ACLs open what is public", async () => {
+    const app = await s3.app({ acl: true, publicBaseUrl: `${s3.server.endpoint}/${s3.bucket}` }, (routes) => {
+      routes.post('/', async (request) => routes.storage.upload(request, { pending: true }))
+    })
+    const uploaded = await app.inject({ method: 'POST', url: '/', ...form(filePart(png(100))) })
+    for (const pending of [uploaded.json<StoredFile>(), await app.storage.put(png(100), { pending: true })]) {
+      expect((await fetch(pending.url)).status).toBe(403)
+      expect(await s3.head(pending.key)).toMatchObject({
+        CacheControl: 'private, no-cache',
+        ContentDisposition: 'attachment',
+      })
+      const { url } = await app.storage.completeDirectUpload(pending.key)
+      const response = await fetch(url)
+      expect([response.status, response.headers.get('content-disposition')]).toEqual([200, null])
+      expect(response.headers.get('cache-control')).toBe('public, max-age=31536000, immutable')
+    }
+  })
 })
 
 describe('a large direct upload', () => {
