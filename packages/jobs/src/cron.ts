@@ -4,6 +4,8 @@ import { CronError } from './errors.ts'
 
 /** The moments of a cron text. */
 export interface Schedule {
+  /** The text, and its zone. */
+  readonly text: string
   /** The first tick after a moment, in ms since 1970; `undefined` where there is none any more. */
   next(after: number): number | undefined
   /**
@@ -44,6 +46,7 @@ export function parseCron(name: string, pattern: string, timezone = 'UTC'): Sche
     throw new CronError(`cron job '${name}' has '${String(pattern)}', which can't be read: ${(error as Error).message}`)
   }
   return {
+    text: `${pattern} ${timezone}`,
     named,
     next(after) {
       try {
@@ -67,6 +70,11 @@ export interface TickerOptions {
   /** Makes the job of one tick; every process does, and the queue keeps one. Rejecting, it is called again. */
   fire: (tick: number) => Promise<void>
   onError: (error: unknown, tick: number) => void
+  /**
+   * When the cron job was first known of; called with the moment of the start. Ticks of before are none of its own.
+   * Rejecting, it is called again within `patience`. Default: long ago.
+   */
+  since?: (start: number) => Promise<number>
   /** A tick that could not be made for so long is given up, in ms. Default 60,000. */
   patience?: number
   /** ms since 1970. Default `Date.now`. */
@@ -83,10 +91,10 @@ const LONGEST_WAIT = 60_000
 
 /**
  * Calls `fire` at each tick. Ticks that passed while this process could not look (a blocked event loop, a start
- * after them) are made up for within `patience`.
+ * after them) are made up for within `patience`, unless they are of before `since`.
  */
 export function startTicker(options: TickerOptions): Ticker {
-  const { schedule, fire, onError, patience = 60_000, now = Date.now } = options
+  const { schedule, fire, onError, since = async () => 0, patience = 60_000, now = Date.now } = options
   const stop = new AbortController()
   const underWay = new Set<Promise<void>>()
 
@@ -101,9 +109,22 @@ export function startTicker(options: TickerOptions): Ticker {
     }
   }
 
+  /** The moment from which ticks count. */
+  async function begin(): Promise<number> {
+    const start = now()
+    while (!stop.signal.aborted && now() - start <= patience) {
+      try {
+        // No other process may have been there lately; what one has made is not made again.
+        return Math.max(start - patience, Math.min(start, await since(start)) - 1)
+      } catch {
+        await pause(100, stop.signal)
+      }
+    }
+    return start - 1
+  }
+
   async function run(): Promise<void> {
-    // No other process may have been there; what one has made is not made again.
-    let seen = now() - patience
+    let seen = await begin()
     while (!stop.signal.aborted) {
       const tick = schedule.next(seen)
       if (tick === undefined) return
@@ -112,8 +133,12 @@ export function startTicker(options: TickerOptions): Ticker {
         await pause(Math.min(wait, LONGEST_WAIT), stop.signal)
         continue
       }
+      if (-wait > patience) {
+        // All that are too old in one step: after a night's sleep they are many.
+        seen = Math.max(tick, now() - patience - 1)
+        continue
+      }
       seen = tick
-      if (-wait > patience) continue
       const work = make(tick).finally(() => underWay.delete(work))
       underWay.add(work)
     }

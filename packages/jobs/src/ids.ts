@@ -31,3 +31,8 @@ export function idOfKey(name: string, key: string): string {
 export function idOfTick(name: string, tick: number): string {
   return `c${createHash('sha256').update(name).digest('base64url').slice(0, 16)}-${tick}`
 }
+
+/** Where Redis keeps since when a cron job is known: its name with its times. No key of BullMQ's has so few parts. */
+export function firstSeenKey(prefix: string, name: string, text: string): string {
+  return `${prefix}:first-seen-1-${createHash('sha256').update(`${name}\0${text}`).digest('base64url')}`
+}

@@ -5,7 +5,8 @@ import fp from 'fastify-plugin'
 import { LONGEST_SHIFT, type Schedule, type Ticker, startTicker } from './cron.ts'
 import { type Definition, createDefinitions } from './definitions.ts'
 import { evictionPolicy } from './eviction.ts'
-import { idOfTick } from './ids.ts'
+import { firstSeen } from './first-seen.ts'
+import { firstSeenKey, idOfTick } from './ids.ts'
 import { createJobs } from './jobs.ts'
 import { type ScaleJobsOptions, fail, resolveOptions } from './options.ts'
 import { addJob } from './producer.ts'
@@ -117,6 +118,7 @@ const plugin: FastifyPluginAsync<ScaleJobsOptions> = async (fastify, userOptions
     const { name } = definition
     return startTicker({
       schedule,
+      since: (start) => firstSeen(client, firstSeenKey(prefix, name, schedule.text), start),
       async fire(tick) {
         await addJob(producer, definition, {
           jobId: idOfTick(name, schedule.identity(tick)),

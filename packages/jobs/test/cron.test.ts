@@ -105,6 +105,45 @@ describe('ticks', () => {
     expect(fired).toEqual([8_000, 9_000, 10_000, 15_000, 16_000, 17_000])
   })
 
+  test('of before the moment that the cron job was first known are left out, once that can be asked', async () => {
+    let asked = 0
+    const fired: number[] = []
+    const ticker = startTicker({
+      schedule: every,
+      now: () => 10_500,
+      patience: 3_000,
+      async since(start) {
+        expect(start).toBe(10_500)
+        if (asked++ === 0) throw new Error('Redis is away')
+        return 9_000
+      },
+      fire: async (tick) => void fired.push(tick),
+      onError: () => undefined,
+    })
+    await waitFor(() => fired.length === 2)
+    await ticker.stop()
+    expect(fired).toEqual([9_000, 10_000])
+  })
+
+  test('that are too old are passed over at once, however many they are', async () => {
+    let clock = 10_500
+    let looked = 0
+    const fired: number[] = []
+    const ticker = startTicker({
+      schedule: { next: (after) => (looked++, every.next(after)) },
+      now: () => clock,
+      patience: 3_000,
+      fire: async (tick) => void fired.push(tick),
+      onError: () => undefined,
+    })
+    await waitFor(() => fired.length === 3)
+    // A machine that slept for eight hours.
+    clock += 8 * 3_600_000
+    await waitFor(() => fired.length >= 6)
+    await ticker.stop()
+    expect(looked).toBeLessThan(20)
+  })
+
   test('that can not be made are tried again, then given up', async () => {
     // Those of before the start are too old.
     let clock = 0
@@ -162,6 +201,36 @@ describe('a process that starts', () => {
     vi.spyOn(Date, 'now').mockImplementation(() => Math.floor(start + performance.now()))
   }
   afterEach(() => void vi.restoreAllMocks())
+
+  test('runs nothing of before its cron job was there, and later what no process was there for', async () => {
+    const ticks: string[] = []
+    const beats: number[] = []
+    const service = async (moment: string, pattern = '0 3 * * *'): Promise<FastifyInstance> => {
+      begin(moment)
+      const app = await bench.create()
+      app.jobs.cron('sweep', pattern, ({ tick }) => void ticks.push(tick))
+      app.jobs.cron('beat', '* * * * * *', ({ tick }) => void beats.push(Date.parse(tick)))
+      await app.ready()
+      return app
+    }
+    const first = await service('2026-01-01T03:00:30.500Z')
+    await waitFor(() => beats.length >= 2)
+    await first.close()
+    expect(ticks).toEqual([])
+    expect(Math.min(...beats)).toBe(Date.parse('2026-01-01T03:00:31Z'))
+
+    const second = await service('2026-01-02T03:00:30.500Z')
+    await waitFor(() => ticks.length === 1)
+    expect(ticks).toEqual(['2026-01-02T03:00:00.000Z'])
+    await second.close()
+
+    // Another time is another cron job.
+    beats.length = 0
+    const third = await service('2026-01-02T04:00:30.500Z', '0 4 * * *')
+    await waitFor(() => beats.length >= 2)
+    await third.close()
+    expect(ticks).toHaveLength(1)
+  })
 
   test('in the hour that comes twice does not run again what ran in the first', async () => {
     const ticks: string[] = []
