@@ -1,8 +1,11 @@
 import { show } from '@fastify-scale/kit'
 import { AuthOptionError } from './errors.ts'
 
-/** One name: it is needed. Several: any of them is enough. `all`: every one is needed. */
-export type Requirement<Name extends string = string> = Name | { any: readonly Name[] } | { all: readonly Name[] }
+/** One name: it is needed. Several, or `any`: one of them is enough. `all`: every one is needed. For both, two guards. */
+export type Requirement<Name extends string = string> =
+  | Name
+  | { any: readonly Name[]; all?: never }
+  | { all: readonly Name[]; any?: never }
 
 export interface Needed {
   names: readonly string[]
@@ -14,12 +17,15 @@ export interface Needed {
 /** Reads the arguments of `requireRole` and `requireScope`. */
 export function readRequirement(kind: 'role' | 'scope', given: readonly Requirement[]): Needed {
   const [first] = given
-  let names: readonly unknown[]
+  let names: unknown = given
   let all = false
   if (given.length === 1 && typeof first === 'object' && first !== null) {
-    all = 'all' in first
-    names = 'all' in first ? first.all : first.any
-  } else names = given
+    const entries = Object.entries(first)
+    const [key, list] = entries[0] ?? []
+    all = key === 'all'
+    // With both, one of them would be dropped, and the guard would let in more than was meant.
+    names = entries.length === 1 && (all || key === 'any') ? list : undefined
+  }
   if (
     !Array.isArray(names) ||
     names.length === 0 ||

@@ -171,10 +171,17 @@ describe('a guarded route', () => {
       [{ all: 'admin' }],
       [undefined],
       [{ any: ['a'] }, 'b'],
+      [{}],
+      [{ any: ['a'], all: ['b'] }],
+      [{ any: undefined, all: ['b'] }],
+      [{ any: ['a'], all: undefined }],
+      [{ all: ['a'], not: ['b'] }],
+      [['a']],
     ])
-      expect(() => (app.requireRole as (...names: unknown[]) => unknown)(...wrong)).toThrow(
-        expect.objectContaining({ code: 'SCALE_AUTH_OPTION' }),
-      )
+      for (const require of [app.requireRole, app.requireScope])
+        expect(() => (require as (...names: unknown[]) => unknown)(...wrong)).toThrow(
+          expect.objectContaining({ code: 'SCALE_AUTH_OPTION' }),
+        )
   })
 
   it('that lets everybody in still refuses a bad token', async () => {

@@ -41,6 +41,15 @@ describe('types', () => {
     void app.requireRole('root')
   })
 
+  it('requireRole() and requireScope() take any or all, not both', () => {
+    void app.requireRole({ any: ['admin', 'user'] })
+    void app.requireScope({ all: ['read'] })
+    // @ts-expect-error one of them would be dropped
+    void app.requireRole({ any: ['admin'], all: ['user'] })
+    // @ts-expect-error one of them would be dropped
+    void app.requireScope({ any: ['read'], all: ['write'] })
+  })
+
   it('config.auth is known on routes', () => {
     app.get('/strict', { config: { auth: { maxStaleness: '2s' } } }, async () => ({}))
     // @ts-expect-error not a duration
