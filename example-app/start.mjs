@@ -1,17 +1,18 @@
 // npx pnpm start: real services where none are configured, then the photo board on every core.
-import { spawn } from 'node:child_process'
 import { parseArgs } from 'node:util'
+import { spawnGuarded } from '@fastify-scale/dev-services'
 import { appModule, launcherCommand, startBoardServices } from './services.mjs'
 
 const say = (line) => process.stderr.write(`${line}\n`)
 
-// ^C reaches the launcher as well, which drains; the services go after it.
-const running = { launcher: undefined, stopping: false }
+// The launcher is in a process group of its own, and gone when this process goes, however it goes: signals reach it from
+// here alone, each of them, so that one ^C drains and a second one ends all at once.
+let launcher
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
   process.on(signal, () => {
-    if (!running.launcher) process.exit(1)
-    if (signal !== 'SIGINT' || running.stopping) running.launcher.kill(signal)
-    running.stopping = true
+    if (!launcher) process.exit(1)
+    // To a launcher without a terminal SIGHUP means reload; here one was closed.
+    launcher.kill(signal === 'SIGHUP' ? 'SIGTERM' : signal)
   })
 
 // Everything else on the command line is the launcher's.
@@ -23,15 +24,11 @@ const services = await startBoardServices({ port, onProgress: say }).catch((erro
 })
 say(`Open http://localhost:${port} and sign up as '${services.env.ADMIN_NAMES.split(',')[0]}' to be the admin.`)
 
-const launcher = spawn(
+launcher = spawnGuarded(
   process.execPath,
   [launcherCommand, 'start', appModule, ...process.argv.slice(2).filter((arg) => arg !== '--')],
-  {
-    env: services.env,
-    stdio: 'inherit',
-  },
+  { env: services.env, stdio: 'inherit' },
 )
-running.launcher = launcher
 launcher.on('exit', async (code) => {
   await services.stop()
   process.exit(code ?? 1)
