@@ -41,6 +41,15 @@ async function startHosts(prefix: string, env: Record<string, string>): Promise<
 const read = async (list: string): Promise<Run[]> =>
   (await notes.lrange(list, 0, -1)).map((text) => JSON.parse(text) as Run)
 
+/** The processes that have begun more jobs than they have done. */
+async function atWork(prefix: string): Promise<Set<number>> {
+  const [runs, done] = await Promise.all([read(`${prefix}-runs`), read(`${prefix}-done`)])
+  const open = new Map<number, number>()
+  for (const { pid } of runs) open.set(pid, (open.get(pid) ?? 0) + 1)
+  for (const { pid } of done) open.set(pid, (open.get(pid) ?? 0) - 1)
+  return new Set([...open].filter(([, count]) => count > 0).map(([pid]) => pid))
+}
+
 const jobProcesses = async (): Promise<number[]> => (await Promise.all(hosts.map((host) => host.jobProcesses()))).flat()
 
 /** False where it has just ended by itself: a reload replaces it. */
@@ -80,7 +89,10 @@ test(`2 launchers x 2 job processes, ${JOBS} jobs, a SIGKILL every second, Redis
   const [first] = (await startHosts(prefix, { LOCK: SOAK ? '10s' : '5s' })) as [Host]
   const killed: number[] = []
   const attack = every(1_000, async () => {
-    const [pid] = (await jobProcesses()).filter((one) => !ended.has(one)).sort(() => Math.random() - 0.5)
+    const alive = (await jobProcesses()).filter((one) => !ended.has(one)).sort(() => Math.random() - 0.5)
+    // One with a job in hand, where there is one: some may only be starting.
+    const busy = await atWork(prefix)
+    const pid = alive.find((one) => busy.has(one)) ?? alive[0]
     if (pid === undefined) return
     if (kill(pid)) killed.push(pid)
   })
