@@ -16,7 +16,7 @@ export interface ConnectionsOptions {
   /** The plugin's `redis` option. */
   redis: RedisSource | undefined
   /** Where `redis` of @fastify/redis would be: the Fastify instance. */
-  host: { redis?: unknown }
+  host: object
   log: ConnectionLog
   /** Makes the error for a wrong `redis` option. */
   fail?: FailOption

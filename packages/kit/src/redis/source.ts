@@ -34,13 +34,14 @@ export function isCluster(client: RedisClient): client is Cluster {
  * @throws SCALE_KIT_NO_REDIS where there is neither; the check's error where the option is none of the three
  */
 export async function findRedis(
-  host: { redis?: unknown },
+  host: object,
   option: RedisSource | undefined,
   packageName: string,
   fail: FailOption = failOption,
 ): Promise<RedisClient> {
   if (option === undefined) {
-    if (isRedisClient(host.redis)) return host.redis
+    const { redis } = host as { redis?: unknown }
+    if (isRedisClient(redis)) return redis
     throw new NoRedisError(
       `${packageName} needs Redis: pass { redis: 'redis://host:6379' } (a URL, ioredis options or an ioredis client), or register @fastify/redis before it`,
     )
