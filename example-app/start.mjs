@@ -5,15 +5,8 @@ import { appModule, launcherCommand, startBoardServices } from './services.mjs'
 
 const say = (line) => process.stderr.write(`${line}\n`)
 
-// The launcher is in a process group of its own, and gone when this process goes, however it goes: signals reach it from
-// here alone, each of them, so that one ^C drains and a second one ends all at once.
-let launcher
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
-  process.on(signal, () => {
-    if (!launcher) process.exit(1)
-    // To a launcher without a terminal SIGHUP means reload; here one was closed.
-    launcher.kill(signal === 'SIGHUP' ? 'SIGTERM' : signal)
-  })
+let onSignal = () => process.exit(1)
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => onSignal(signal))
 
 // Everything else on the command line is the launcher's.
 const { values } = parseArgs({ options: { port: { type: 'string', short: 'p' } }, strict: false })
@@ -24,11 +17,15 @@ const services = await startBoardServices({ port, onProgress: say }).catch((erro
 })
 say(`Open http://localhost:${port} and sign up as '${services.env.ADMIN_NAMES.split(',')[0]}' to be the admin.`)
 
-launcher = spawnGuarded(
+// In a process group of its own, and gone when this process goes, however it goes.
+const launcher = spawnGuarded(
   process.execPath,
   [launcherCommand, 'start', appModule, ...process.argv.slice(2).filter((arg) => arg !== '--')],
   { env: services.env, stdio: 'inherit' },
 )
+// Signals reach it from here alone, each of them: one ^C drains, a second one ends all at once. To a launcher without a
+// terminal SIGHUP means reload; here a terminal was closed.
+onSignal = (signal) => launcher.kill(signal === 'SIGHUP' ? 'SIGTERM' : signal)
 launcher.on('exit', async (code) => {
   await services.stop()
   process.exit(code ?? 1)
