@@ -1,5 +1,10 @@
 import { type RedisServer, startRedis } from '@fastify-scale/dev-services'
-import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import Fastify, {
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  type LightMyRequestResponse,
+} from 'fastify'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { scaleCache } from '../src/index.ts'
 import { uniquePrefix } from './support.ts'
@@ -20,7 +25,7 @@ async function site(
   setup: (app: FastifyInstance) => void,
   handler: (request: FastifyRequest, reply: FastifyReply, runs: number) => unknown,
   late: (app: FastifyInstance) => void = () => undefined,
-): Promise<{ ask: (headers?: Record<string, string>) => ReturnType<FastifyInstance['inject']> }> {
+): Promise<{ ask: (headers?: Record<string, string>) => Promise<LightMyRequestResponse> }> {
   let runs = 0
   const app = Fastify()
   open.push(app)
@@ -57,7 +62,7 @@ describe('who is asking', () => {
 
   test('who becomes known in the handler has an answer of their own', async () => {
     const one = await site(
-      (app) => app.decorateRequest('user', null),
+      (app) => app.decorateRequest('user', null as never),
       (request) => {
         const user = request.headers['x-user']
         ;(request as { user?: unknown }).user = user === undefined ? undefined : { sub: user }

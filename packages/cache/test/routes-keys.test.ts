@@ -2,7 +2,7 @@ import { type RedisServer, selfSigned, startRedis, waitFor } from '@fastify-scal
 import { once } from 'node:events'
 import { connect } from 'node:http2'
 import { Readable } from 'node:stream'
-import Fastify, { type FastifyInstance, type InjectOptions } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type InjectOptions } from 'fastify'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { type RouteCacheOptions, scaleCache } from '../src/index.ts'
 import { uniquePrefix } from './support.ts'
@@ -20,7 +20,7 @@ afterAll(() => redis.stop())
 
 async function site(
   cache: RouteCacheOptions,
-  handler: Parameters<FastifyInstance['get']>[1],
+  handler: (request: FastifyRequest, reply: FastifyReply) => Promise<unknown>,
   app: FastifyInstance = Fastify(),
 ): Promise<FastifyInstance> {
   open.push(app)
@@ -30,7 +30,7 @@ async function site(
     maxValueSize: '1MB',
     commandTimeout: '1s',
   })
-  app.get('/items', { config: { cache } }, handler as never)
+  app.get('/items', { config: { cache } }, handler)
   app.post('/items', async () => 'done')
   return app
 }
@@ -60,7 +60,9 @@ describe('where a response is filed', () => {
 
   test('names in `vary` and those in Vary select together', async () => {
     const app = await site({ ttl: '60s', vary: 'x-tenant' }, async ({ headers }, reply) =>
-      reply.header('vary', 'Accept-Language').send(`${headers['x-tenant']} ${headers['accept-language']}`),
+      reply
+        .header('vary', 'Accept-Language')
+        .send(`${String(headers['x-tenant'])} ${String(headers['accept-language'])}`),
     )
     for (const tenant of ['a', 'b'])
       for (const language of ['en', 'de']) {

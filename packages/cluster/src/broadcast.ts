@@ -1,7 +1,7 @@
 import { NotSerializableError } from './errors.ts'
 import type { Peer } from './bus.ts'
 
-export type BroadcastListener = (data: unknown) => void | Promise<void>
+export type BroadcastListener = (data: unknown) => unknown
 
 /** Messages to every worker of one launcher, by topic. */
 export interface Broadcasts {

@@ -33,7 +33,7 @@ export interface Shared<T> {
   /** Why the last load failed; `undefined` after a good one. The value before it stays. */
   readonly error: string | undefined
   /** Calls back with each new value; returns the function that stops it. What a listener throws, or rejects with, is logged. */
-  onChange(listener: (value: T) => void | Promise<void>): () => void
+  onChange(listener: (value: T) => unknown): () => void
   /**
    * Has the value loaded now by whichever worker loads it; resolves when this worker has a value whose load began after
    * the call, also where another worker or machine takes over meanwhile.
@@ -61,7 +61,7 @@ export interface SharedValues {
 
 interface Entry extends Loadable {
   value?: unknown
-  listeners: Set<(value: unknown) => void | Promise<void>>
+  listeners: Set<(value: unknown) => unknown>
   /** Requests of this worker's own. */
   waiting: Map<string, { resolve(): void; reject(error: Error): void }>
 }
@@ -202,7 +202,7 @@ export function createSharedValues(options: SharedValuesOptions): SharedValues {
           return entry.error
         },
         onChange(listener) {
-          const own = (value: unknown): void | Promise<void> => listener(value as T)
+          const own = (value: unknown): unknown => listener(value as T)
           entry.listeners.add(own)
           return () => entry.listeners.delete(own)
         },

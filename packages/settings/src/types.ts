@@ -48,7 +48,7 @@ export type ChangeListener<K extends SettingName> = (
   value: SettingValue<K>,
   previous: SettingValue<K>,
   change: Change<K>,
-) => void | Promise<void>
+) => unknown
 
 /** `fastify.settings`. */
 export interface SettingsApi {
