@@ -1,24 +1,15 @@
-import { type RedisServer, startRedis } from '@fastify-scale/dev-services'
 import Fastify, {
   type FastifyInstance,
   type FastifyReply,
   type FastifyRequest,
   type LightMyRequestResponse,
 } from 'fastify'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { scaleCache } from '../src/index.ts'
-import { uniquePrefix } from './support.ts'
+import { uniquePrefix, useRedis } from './support.ts'
 
-let redis: RedisServer
-const open: FastifyInstance[] = []
-
-beforeAll(async () => {
-  redis = await startRedis()
-})
-afterEach(async () => {
-  await Promise.all(open.splice(0).map((app) => app.close()))
-})
-afterAll(() => redis.stop())
+const redis = useRedis()
+const { open } = redis
 
 /** An app with one cached route, whose handler counts its runs. */
 async function site(

@@ -1,22 +1,14 @@
-import { type RedisServer, selfSigned, startRedis, waitFor } from '@fastify-scale/dev-services'
+import { selfSigned, waitFor } from '@fastify-scale/dev-services'
 import { once } from 'node:events'
 import { connect } from 'node:http2'
 import { Readable } from 'node:stream'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type InjectOptions } from 'fastify'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { type RouteCacheOptions, scaleCache } from '../src/index.ts'
-import { uniquePrefix } from './support.ts'
+import { uniquePrefix, useRedis } from './support.ts'
 
-let redis: RedisServer
-const open: FastifyInstance[] = []
-
-beforeAll(async () => {
-  redis = await startRedis()
-})
-afterEach(async () => {
-  await Promise.all(open.splice(0).map((app) => app.close()))
-})
-afterAll(() => redis.stop())
+const redis = useRedis()
+const { open } = redis
 
 async function site(
   cache: RouteCacheOptions,

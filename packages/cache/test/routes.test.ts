@@ -1,22 +1,14 @@
-import { type RedisServer, startRedis, waitFor } from '@fastify-scale/dev-services'
+import { startRedis, waitFor } from '@fastify-scale/dev-services'
 import { offerCapability } from '@fastify-scale/kit'
 import type { FastifyInstance, FastifyReply, FastifyRequest, LightMyRequestResponse } from 'fastify'
 import { Readable } from 'node:stream'
 import { gzipSync } from 'node:zlib'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import type { RouteCacheOptions, ScaleCacheOptions } from '../src/index.ts'
-import { appWith, uniquePrefix } from './support.ts'
+import { appWith, uniquePrefix, useRedis } from './support.ts'
 
-let redis: RedisServer
-const open: FastifyInstance[] = []
-
-beforeAll(async () => {
-  redis = await startRedis()
-})
-afterEach(async () => {
-  await Promise.all(open.splice(0).map((app) => app.close()))
-})
-afterAll(() => redis.stop())
+const redis = useRedis()
+const { open } = redis
 
 interface Site {
   app: FastifyInstance

@@ -1,4 +1,6 @@
+import { type RedisServer, startRedis } from '@fastify-scale/dev-services'
 import Fastify, { type FastifyInstance } from 'fastify'
+import { afterAll, afterEach, beforeAll } from 'vitest'
 import { type ScaleCacheOptions, scaleCache } from '../src/index.ts'
 
 let count = 0
@@ -17,4 +19,23 @@ export async function appWith(
   setup?.(app)
   await app.ready()
   return app
+}
+
+/** A Redis for the tests of a file; the apps put into `open` are closed after each. */
+export function useRedis(): { readonly url: string; open: FastifyInstance[] } {
+  let redis: RedisServer
+  const open: FastifyInstance[] = []
+  beforeAll(async () => {
+    redis = await startRedis()
+  })
+  afterEach(async () => {
+    await Promise.all(open.splice(0).map((app) => app.close()))
+  })
+  afterAll(() => redis.stop())
+  return {
+    get url() {
+      return redis.url
+    },
+    open,
+  }
 }
