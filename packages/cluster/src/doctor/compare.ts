@@ -11,16 +11,20 @@ export type Comparison = 'same' | 'differs' | 'counts'
  * Compares several answers of each worker, all to the same request, asked worker by worker.
  *
  * - `counts`: what changes from answer to answer goes through the same values in each process. A clock, a random number or
- *   a counter shared by all would not repeat itself.
+ *   a counter shared by all would not repeat itself, and a clock in whole seconds does not change between two answers.
  * - `differs`: workers disagree in something that does not change within one of them.
  */
 export function compareWorkers(asked: ProbeAnswer[][]): Comparison {
   const [head, ...rest] = asked
   if (!head || rest.length === 0) return 'same'
-  const changes = head.some((answer) => !isDeepStrictEqual(answer, head[0]))
-  if (changes && rest.every((answers) => isDeepStrictEqual(answers, head))) return 'counts'
+  if (changesEachTime(head) && rest.every((answers) => isDeepStrictEqual(answers, head))) return 'counts'
   const common = placesThatChange(asked)
   return asked.every(([answer]) => isDeepStrictEqual(spread(answer, common), common)) ? 'same' : 'differs'
+}
+
+/** No answer is the one before it. */
+export function changesEachTime(answers: ProbeAnswer[]): boolean {
+  return answers.length > 1 && answers.every((answer, i) => i === 0 || !isDeepStrictEqual(answer, answers[i - 1]))
 }
 
 /** The first worker's first answer with every place marked that changes from answer to answer, in any of the workers. */
