@@ -6,6 +6,7 @@ import { ageOf, answerFrom, freshFor } from './answer.ts'
 import { AwayFlights, isSelected } from './away.ts'
 import { validationHeaders } from './conditional.ts'
 import { RouteFlights } from './flights.ts'
+import { standingHeaders } from './hook-headers.ts'
 import { isAuthenticated, isKnownUser } from './identity.ts'
 import type { ResolvedRoute } from './options.ts'
 import { isPlain, preparedFor } from './prepared.ts'
@@ -34,13 +35,6 @@ export interface RouteCacheParts {
   refresh: (request: FastifyRequest, session: RouteSession) => void
   /** True for a request that `refresh` made. */
   isRefresh: (request: FastifyRequest) => boolean
-}
-
-/** The headers that a reply has, those of several values as they are now: more are pushed into the same array. */
-function standing(reply: FastifyReply): RouteSession['before'] {
-  const headers: RouteSession['before'] = { ...reply.getHeaders() }
-  for (const name in headers) if (Array.isArray(headers[name])) headers[name] = [...headers[name]]
-  return headers
 }
 
 /** How long a waiter sleeps before it looks again, in ms. */
@@ -96,7 +90,7 @@ export class RouteLookup {
   async run(request: FastifyRequest, reply: FastifyReply, session: RouteSession): Promise<boolean> {
     const { engine, store, patience } = this.parts
     const { headers } = request
-    session.before = standing(reply)
+    session.before = standingHeaders(reply)
     if (session.directives.has('no-store')) return this.forward(session, 'request')
     const giveUp = performance.now() + patience
     const refreshing = this.parts.isRefresh(request)

@@ -6,6 +6,7 @@ import { answerFrom } from './answer.ts'
 import type { RouteCacheParts, RouteLookup } from './cache.ts'
 import type { HeaderValue } from './directives.ts'
 import { freshenHeaders } from './freshen.ts'
+import { headersToJudge, ownHeaders, variesBy } from './hook-headers.ts'
 import { isAuthenticated } from './identity.ts'
 import { type Storable, judgeResponse } from './policy.ts'
 import { NAME, setHeaders, setStatus } from './reply.ts'
@@ -242,34 +243,6 @@ export class RouteCapture {
   private jitter(judged: Storable): number {
     return judged.implied ? 1 - this.parts.jitter * this.parts.random() : 1
   }
-}
-
-/** The reply's headers without those that hooks had set before the handler, and that they set on every answer. */
-function ownHeaders(reply: FastifyReply, session: RouteSession): Record<string, HeaderValue> {
-  const headers: Record<string, HeaderValue> = {}
-  for (const [name, value] of Object.entries(reply.getHeaders())) {
-    const before = session.before[name]
-    if (Array.isArray(value)) {
-      const more = value.filter((one) => before === undefined || ![before].flat().includes(one))
-      if (more.length > 0) headers[name] = more
-    } else if (before !== value) headers[name] = value
-  }
-  return headers
-}
-
-/**
- * What the response varies by, also where a hook says so. But for `Origin`, where a hook says that alone: what CORS makes of it
- * are headers that it sets on every answer.
- */
-function variesBy(reply: FastifyReply, { before }: RouteSession): string[] {
-  const value = reply.getHeader('vary') as HeaderValue
-  const names = varyNames(value)
-  return value === before['vary'] ? names.filter((name) => name !== 'origin') : names
-}
-
-/** What hooks say about caching counts as what the handler says does; but for their cookies, which are not stored. */
-function headersToJudge(reply: FastifyReply, own: Record<string, HeaderValue>): Record<string, HeaderValue> {
-  return { ...reply.getHeaders(), 'set-cookie': own['set-cookie'], ...own }
 }
 
 function toStored(
