@@ -1,3 +1,4 @@
+import { callListener } from '@fastify-scale/kit'
 import { NotSerializableError } from './errors.ts'
 import type { Peer } from './bus.ts'
 
@@ -30,9 +31,11 @@ export function createBroadcasts(peer: Peer, onError: (error: unknown, topic: st
     const listeners = topics.get(message.topic)
     if (!listeners) return
     for (const listener of [...listeners]) {
-      // Each listener has a copy of its own, as each worker has. It may be an async function: what it rejects with must
-      // not end the process.
-      void (async () => listener(JSON.parse(message.json)))().catch((error: unknown) => onError(error, message.topic))
+      // Each listener has a copy of its own, as each worker has.
+      callListener(
+        () => listener(JSON.parse(message.json)),
+        (error) => onError(error, message.topic),
+      )
     }
   })
 

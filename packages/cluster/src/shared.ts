@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout } from 'node:timers/promises'
-import { type Duration, parseDuration, withDeadline } from '@fastify-scale/kit'
+import { type Duration, callListener, parseDuration, withDeadline } from '@fastify-scale/kit'
 import { ClusterOptionError, LoadFailedError, NameTakenError, NoAnswerError, NotLoadedError } from './errors.ts'
 import type { Peer } from './bus.ts'
 import { createLoads, type Loadable, MOST_REQUESTS } from './shared-load.ts'
@@ -120,10 +120,11 @@ export function createSharedValues(options: SharedValuesOptions): SharedValues {
     entry.envelope = envelope
     entry.value = value
     entry.error = undefined
-    for (const listener of [...entry.listeners]) {
-      // It may be an async function: what it rejects with must not end the process.
-      void (async () => listener(value))().catch((error: unknown) => onError(error, envelope.name))
-    }
+    for (const listener of [...entry.listeners])
+      callListener(
+        () => listener(value),
+        (error) => onError(error, envelope.name),
+      )
   }
 
   peer.onNote('shared.value', (data) => {

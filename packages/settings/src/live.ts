@@ -1,3 +1,4 @@
+import { callListener } from '@fastify-scale/kit'
 import type { Definition, Definitions } from './schema.ts'
 import type { Stored, StoredChange } from './store.ts'
 
@@ -74,12 +75,11 @@ export function createLive(options: LiveOptions): Live {
     versions.set(key, version)
     const change: LiveChange = Object.freeze({ key, value, previous, version, at, by, reset: json === '' })
     options.onChanged(change)
-    for (const listener of Array.from(listeners.get(key) ?? [])) {
-      // A listener may be an async function: what it rejects with must not end the process either.
-      void (async () => listener(value, previous, change))().catch((error: unknown) =>
-        options.onListenerError(key, error),
+    for (const listener of Array.from(listeners.get(key) ?? []))
+      callListener(
+        () => listener(value, previous, change),
+        (error) => options.onListenerError(key, error),
       )
-    }
   }
 
   function wake(): void {
