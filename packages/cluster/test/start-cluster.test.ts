@@ -10,17 +10,26 @@ afterEach(() => {
   for (const step of cleanups.splice(0).reverse()) step()
 })
 
-test('from code: start, reload, scale, status, stop; then the process ends by itself', () => {
+/** Runs a script that starts clusters from code, with a runtime directory of its own. It must end by itself, without a word of trouble. */
+function runScript(name: string, ...args: string[]): { stdout: string; runtime: string } {
   const runtime = makeRuntimeDir()
   cleanups.push(runtime.remove)
-  const script = join(import.meta.dirname, 'fixtures', 'from-code.mjs')
-  const { status, stdout, stderr } = spawnSync(process.execPath, [script], {
-    encoding: 'utf8',
-    timeout: 60_000,
-    // The second app finds no flag, and notes that it was loaded beside where it looked.
-    env: { ...process.env, RUNTIME: runtime.dir, FLAG: join(runtime.dir, 'flag') },
-  })
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    [join(import.meta.dirname, 'fixtures', name), ...args],
+    {
+      encoding: 'utf8',
+      timeout: 60_000,
+      env: { ...process.env, RUNTIME: runtime.dir, FLAG: join(runtime.dir, 'flag') },
+    },
+  )
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+  return { stdout, runtime: runtime.dir }
+}
+
+test('from code: start, reload, scale, status, stop; then the process ends by itself', () => {
+  // The second app finds no flag, and notes that it was loaded beside where it looked.
+  const { stdout, runtime } = runScript('from-code.mjs')
   expect(JSON.parse(stdout.trim().split('\n').at(-1) as string)).toEqual({
     first: 200,
     reload: { ok: true, replaced: 1 },
@@ -29,8 +38,8 @@ test('from code: start, reload, scale, status, stop; then the process ends by it
     ended: 'undefined',
     second: 'SCALE_CLUSTER_START',
   })
-  expect(existsSync(join(runtime.dir, 'from-code.sock'))).toBe(false)
-})
+  expect(existsSync(join(runtime, 'from-code.sock'))).toBe(false)
+}, 90_000)
 
 test.each([
   ['start', undefined],
@@ -39,33 +48,17 @@ test.each([
 ])(
   'stopped during a %s: no worker is left, none comes after, and the process ends by itself',
   (moment, reason) => {
-    const runtime = makeRuntimeDir()
-    cleanups.push(runtime.remove)
-    const script = join(import.meta.dirname, 'fixtures', 'stop-early.mjs')
-    const { status, stdout, stderr } = spawnSync(process.execPath, [script, moment], {
-      encoding: 'utf8',
-      timeout: 30_000,
-      env: { ...process.env, RUNTIME: runtime.dir },
-    })
-    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    const { stdout } = runScript('stop-early.mjs', moment)
     expect(JSON.parse(stdout)).toEqual({ ended: 'undefined', left: 0, ...(reason !== undefined && { reason }) })
   },
-  60_000,
+  90_000,
 )
 
 test('killed: the port, the control socket and the workers are gone, and it has ended', () => {
-  const runtime = makeRuntimeDir()
-  cleanups.push(runtime.remove)
-  const script = join(import.meta.dirname, 'fixtures', 'killed.mjs')
-  const { status, stdout, stderr } = spawnSync(process.execPath, [script], {
-    encoding: 'utf8',
-    timeout: 30_000,
-    env: { ...process.env, RUNTIME: runtime.dir },
-  })
-  expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+  const { stdout, runtime } = runScript('killed.mjs')
   expect(JSON.parse(stdout)).toEqual({ request: 'cut', refused: 'ECONNREFUSED', ended: 'undefined', left: 0 })
-  expect(existsSync(join(runtime.dir, 'killed.sock'))).toBe(false)
-}, 60_000)
+  expect(existsSync(join(runtime, 'killed.sock'))).toBe(false)
+}, 90_000)
 
 describe('options', () => {
   const cores = (): number => 6
