@@ -65,7 +65,7 @@ export default {
     },
     { metric: 'p99', contender: 'job worker, burning, --job-nice idle', over: 'job worker, idle', max: 1.2 },
   ],
-  note: 'Two cores for all of it: while the job worker burns one, two web workers, the primary, Redis and the sender share the other.',
+  note: 'Two cores for all of it: while the job worker burns one, two web workers, the primary, Redis and the sender share the other. The sender goes before all of them (nice -15, where it may): it stands for clients on other machines, and should not count its own wait for a core.',
   setup: setupRedis,
   contenders: ({ url }) => ({
     'job worker, idle': () => round(url, { jobWorkers: 1, burning: false }),
