@@ -15,15 +15,27 @@ export type OnSend = (request: FastifyRequest, reply: FastifyReply, payload: unk
 /** True on a reply whose encoding is another's; decorated, so that setting it costs nothing. */
 export const kTaken: unique symbol = Symbol('fastify-scale.compress.taken')
 
+/** On a reply that was said to be encoded: the hook that said so. Decorated too. */
+export const kEncodedBy: unique symbol = Symbol('fastify-scale.compress.encodedBy')
+
+interface Marks {
+  [kTaken]?: boolean
+  [kEncodedBy]?: OnSend | null
+}
+
 /** Leaves the encoding of this reply to the caller. */
-export function takeOver(reply: { [kTaken]?: boolean }): void {
+export function takeOver(reply: Marks): void {
   reply[kTaken] = true
 }
 
 /** Makes the `onSend` hook for one set of options. */
 export function createOnSend(route: ResolvedRoute, { syncLimit }: Pick<ResolvedOptions, 'syncLimit'>): OnSend {
-  return function scaleCompressOnSend(request, reply, sent, done) {
-    if ((reply as { [kTaken]?: boolean })[kTaken]) return done(null, sent)
+  return scaleCompressOnSend
+
+  function scaleCompressOnSend(request: FastifyRequest, reply: FastifyReply & Marks, sent: unknown, done: Done): void {
+    if (reply[kTaken]) return done(null, sent)
+    // A second time for one reply: what was encoded could not be sent, and this is the error that is sent instead.
+    if (reply[kEncodedBy] === scaleCompressOnSend) reply.removeHeader('content-encoding')
     const payload = isResponse(sent) ? unwrapResponse(reply, sent) : sent
     const { vary, encoding } = decide(
       {
@@ -59,12 +71,18 @@ export function createOnSend(route: ResolvedRoute, { syncLimit }: Pick<ResolvedO
     announce(reply, encoding)
     if (request.method === 'HEAD') return done(null, payload)
     const encoder = codecOf(encoding).stream(route.levels[encoding])
-    // Where nothing has been sent yet Fastify answers with the error, which is not encoded.
-    encoder.once('error', () => {
-      if (!reply.raw.headersSent) reply.removeHeader('content-encoding')
-    })
     const source = isWebStream(payload) ? Readable.fromWeb(payload) : (payload as Readable)
     done(null, encodeStream(source, encoder, route.flush ? codecOf(encoding).flushKind : undefined))
+  }
+
+  /** Sets the headers of an encoded answer. Fastify puts the new length where it is known. */
+  function announce(reply: FastifyReply & Marks, encoding: Encoding): void {
+    reply[kEncodedBy] = scaleCompressOnSend
+    reply.header('content-encoding', encoding)
+    reply.removeHeader('content-length')
+    // Ranges of what we encode on the way out can't be served.
+    reply.removeHeader('accept-ranges')
+    weakenEtag(reply)
   }
 
   function encodeBody(reply: FastifyReply, encoding: Encoding, payload: string | Uint8Array, done: Done): void {
@@ -84,7 +102,15 @@ export function createOnSend(route: ResolvedRoute, { syncLimit }: Pick<ResolvedO
       done(null, encoded)
     }
     if (body.length > syncLimit)
-      return codecOf(encoding).async(body, level, (error, encoded) => (error ? done(error) : finish(encoded)))
+      return codecOf(encoding).async(body, level, (failed, encoded) => {
+        if (failed) return done(failed)
+        try {
+          finish(encoded)
+        } catch (error) {
+          // A header that can't be sent, for one: outside Fastify's call it would end the process.
+          done(error as Error)
+        }
+      })
     let encoded: Buffer
     try {
       encoded = codecOf(encoding).sync(body, level)
@@ -93,15 +119,6 @@ export function createOnSend(route: ResolvedRoute, { syncLimit }: Pick<ResolvedO
     }
     finish(encoded)
   }
-}
-
-/** Sets the headers of an encoded answer. Fastify puts the new length where it is known. */
-function announce(reply: FastifyReply, encoding: Encoding): void {
-  reply.header('content-encoding', encoding)
-  reply.removeHeader('content-length')
-  // Ranges of what we encode on the way out can't be served.
-  reply.removeHeader('accept-ranges')
-  weakenEtag(reply)
 }
 
 function weakenEtag(reply: FastifyReply): void {

@@ -38,7 +38,8 @@ export interface CompressOptions extends RouteCompressOptions {
   syncLimit?: Size
   /**
    * Decompress request bodies (Content-Encoding `gzip`, `deflate`, `br`, `zstd` where Node.js has it), by
-   * @fastify/compress. A route's `bodyLimit` counts decompressed bytes. Default `false`.
+   * @fastify/compress, for routes that are added after the plugin was loaded. A route's `bodyLimit` counts decompressed
+   * bytes. Default `false`.
    */
   requests?: boolean
 }

@@ -2,7 +2,7 @@ import { offerCapability } from '@fastify-scale/kit'
 import type { FastifyPluginAsync, RouteOptions } from 'fastify'
 import fp from 'fastify-plugin'
 import { negotiate } from './negotiate.ts'
-import { type OnSend, createOnSend, kTaken, takeOver } from './on-send.ts'
+import { type OnSend, createOnSend, kEncodedBy, kTaken, takeOver } from './on-send.ts'
 import {
   type CompressOptions,
   type ResolvedOptions,
@@ -42,7 +42,7 @@ const plugin: FastifyPluginAsync<CompressOptions> = async (fastify, userOptions)
   })
   fastify.addHook('onSend', createFallback(options) as never)
 
-  if (!fastify.hasReplyDecorator(kTaken)) fastify.decorateReply(kTaken, false)
+  if (!fastify.hasReplyDecorator(kTaken)) fastify.decorateReply(kTaken, false).decorateReply(kEncodedBy, null)
   offerCapability(fastify, 'compressor', {
     negotiate,
     isCompressible: defaults.compressible,
