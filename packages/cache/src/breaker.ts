@@ -20,6 +20,8 @@ export class Breaker {
   open = false
   /** The failure that opened it. */
   reason: string | undefined
+  /** When it opened, by `performance.now()`. */
+  private openedAt = 0
   private readonly name: string
   private failures = 0
   private timer: ReturnType<typeof setTimeout> | undefined
@@ -42,9 +44,15 @@ export class Breaker {
   failed(reason: string): void {
     if (++this.failures < this.threshold || this.open || this.closed) return
     this.open = true
+    this.openedAt = performance.now()
     this.reason = reason
     breakerChannel.publish(() => ({ open: true, reason, master: this.name }))
     this.schedule()
+  }
+
+  /** Whether it has been open for so many ms. */
+  isOpenFor(ms: number): boolean {
+    return this.open && performance.now() - this.openedAt >= ms
   }
 
   /** Ends the probing. */

@@ -9,7 +9,7 @@ import { expireScript } from './lua/expire.lua.ts'
 import { putScript } from './lua/put.lua.ts'
 import { type EntryOptions, type ResolvedOptions, resolveEntryOptions } from './options.ts'
 import { CORRUPT, Reader } from './reader.ts'
-import { isUnable, send, sendTo } from './redis-port.ts'
+import { isUnable, send, sendPatiently, sendTo } from './redis-port.ts'
 import type { Packer } from './serializer.ts'
 import { settle } from './settle.ts'
 import { namespaceTag, tagsOf, versionTag } from './tag-names.ts'
@@ -133,7 +133,7 @@ export class ScaleCache {
     const list = toList(keys)
     // What is wrong with a key is found before anything is under way.
     const versionTags = this.parts.options.version === undefined ? [] : list.map((key) => this.versionTagOf(key))
-    const work = this.change(list, (k) => send(port, k.value, (client) => client.del(k.value, k.lease)))
+    const work = this.change(list, (k) => sendPatiently(port, k.value, (client) => client.del(k.value, k.lease)))
     await all([work, versionTags.length === 0 ? Promise.resolve() : tags.invalidate(versionTags)])
     await settle(this.parts.options, this.parts.engine.parts.port)
   }
@@ -149,7 +149,7 @@ export class ScaleCache {
     const now = Buffer.alloc(8)
     now.writeDoubleBE(Date.now())
     await this.change(toList(keys), (k) =>
-      send(port, k.value, (client) => expireScript(client, [k.value, k.lease], [now])),
+      sendPatiently(port, k.value, (client) => expireScript(client, [k.value, k.lease], [now])),
     )
     await settle(this.parts.options, this.parts.engine.parts.port)
   }

@@ -30,15 +30,17 @@ export class LogicalClock {
   }
 
   /** A new reading, above every one before. */
-  async tick(): Promise<number> {
-    const readings = await Promise.all(this.copies.map((copy) => this.advance(copy, 0)))
+  async tick(by: typeof send = send): Promise<number> {
+    const readings = await Promise.all(this.copies.map((copy) => this.advance(copy, 0, by)))
     const now = Math.max(...readings)
     // A copy that lags would only make loads look older than they are.
-    await Promise.allSettled(this.copies.filter((_, i) => readings[i] !== now).map((copy) => this.advance(copy, now)))
+    await Promise.allSettled(
+      this.copies.filter((_, i) => readings[i] !== now).map((copy) => this.advance(copy, now, by)),
+    )
     return now
   }
 
-  private async advance(copy: string, least: number): Promise<number> {
-    return Number(await send(this.port, copy, (client) => tickScript(client, [copy], [least])))
+  private async advance(copy: string, least: number, by: typeof send = send): Promise<number> {
+    return Number(await by(this.port, copy, (client) => tickScript(client, [copy], [least])))
   }
 }

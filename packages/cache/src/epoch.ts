@@ -4,7 +4,7 @@ import type { Guard, GuardBook } from './guard.ts'
 import { meetScript, raiseScript } from './lua/epoch.lua.ts'
 import type { Master } from './masters.ts'
 import { Reading } from './reading.ts'
-import { type RedisPort, send, sendAlong, sendTo } from './redis-port.ts'
+import { type RedisPort, send, sendAlong, sendPatiently, sendTo } from './redis-port.ts'
 
 /**
  * The epoch: a floor under everything. Raised by `clear()`, and when a server is met whose run id was never seen: after
@@ -69,7 +69,7 @@ export class Epoch {
 
   /** Invalidates everything whose load began before this call. */
   async clear(): Promise<void> {
-    await this.raise(await this.clock.tick())
+    await this.raise(await this.clock.tick(sendPatiently), sendPatiently)
   }
 
   private async look(master: Master): Promise<void> {
@@ -98,10 +98,10 @@ export class Epoch {
     if (decided === 1) epochChannel.publish(() => ({ reason: 'a server that was not known' }))
   }
 
-  private async raise(floor: number): Promise<void> {
+  private async raise(floor: number, by: typeof send = send): Promise<void> {
     await Promise.all(
       this.copies.map((copy) =>
-        send(this.port, copy, (client) => raiseScript(client, [copy], [floor])).finally(() => this.book.drop(copy)),
+        by(this.port, copy, (client) => raiseScript(client, [copy], [floor])).finally(() => this.book.drop(copy)),
       ),
     )
   }

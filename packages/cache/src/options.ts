@@ -55,6 +55,11 @@ export interface ScaleCacheOptions extends EntryOptions {
   version?: string
   /** Longest time a call waits for Redis. Default 100 ms. */
   commandTimeout?: Duration
+  /**
+   * Longest time each step of `delete`, `expire`, `invalidateTags` and `clear` waits for Redis, as nothing can stand in
+   * for them. Default 1 s, or `commandTimeout` where that is more.
+   */
+  invalidateTimeout?: Duration
   /** Longest time a loader may take. Default `'30s'`. */
   loaderTimeout?: Duration
   /** How long a process that died in a load keeps others waiting. Default `'3s'`. */
@@ -87,6 +92,7 @@ export interface ResolvedOptions {
   jitter: number
   version: string | undefined
   commandTimeout: number
+  invalidateTimeout: number
   loaderTimeout: number
   lease: number
   maxLoaders: number
@@ -105,6 +111,7 @@ const NAMES = [
   'jitter',
   'version',
   'commandTimeout',
+  'invalidateTimeout',
   'loaderTimeout',
   'lease',
   'maxLoaders',
@@ -149,13 +156,15 @@ export function resolveOptions(options: ScaleCacheOptions): ResolvedOptions {
   const serializer = options.serializer ?? jsonSerializer
   if (typeof serializer?.serialize !== 'function' || typeof serializer.deserialize !== 'function')
     throw new OptionError("option 'serializer' must have the functions serialize and deserialize")
+  const commandTimeout = duration('commandTimeout', options.commandTimeout ?? 100, 5)
   return {
     prefix,
     decorator,
     entry: resolveEntryOptions(pick(options), DEFAULTS),
     jitter,
     version,
-    commandTimeout: duration('commandTimeout', options.commandTimeout ?? 100, 5),
+    commandTimeout,
+    invalidateTimeout: duration('invalidateTimeout', options.invalidateTimeout ?? Math.max(1_000, commandTimeout), 5),
     loaderTimeout: duration('loaderTimeout', options.loaderTimeout ?? '30s'),
     lease: duration('lease', options.lease ?? '3s', 100),
     maxLoaders: parseInteger(options.maxLoaders ?? 32, { name: 'maxLoaders', fail: failOption }),

@@ -63,7 +63,12 @@ const plugin: FastifyPluginAsync<ScaleCacheOptions> = async function scaleCache(
     )
   const book = new GuardBook()
   const masters = new Masters(client, Math.max(500, options.commandTimeout), () => book.flush())
-  const port: RedisPort = { client, masters, deadlines: new Deadlines(options.commandTimeout) }
+  const port: RedisPort = {
+    client,
+    masters,
+    deadlines: new Deadlines(options.commandTimeout),
+    patience: new Deadlines(options.invalidateTimeout),
+  }
   const space = createKeySpace(connections.keyPrefix + options.prefix, connections.cluster)
   const clock = new LogicalClock(port, space.clocks)
   const epoch = new Epoch(port, clock, space.epochs, book)

@@ -11,6 +11,8 @@ export interface RedisPort {
   readonly masters: Masters
   /** Of one command. */
   readonly deadlines: Deadlines
+  /** Of one command of an invalidation. */
+  readonly patience: Deadlines
 }
 
 /** Server answers that mean "not now", as a lost connection does; other error replies are about the command itself. */
@@ -41,6 +43,18 @@ export function sendAlong<T>(port: RedisPort, key: string, command: (client: Red
   return through(port, port.masters.of(key), () => command(port.client), false)
 }
 
+/**
+ * The same for an invalidation. There is no loader that could stand in for it, so it has more time, and is sent to a
+ * server that counts as away as well, unless that has lasted: one that is only slow carries it out.
+ */
+export function sendPatiently<T>(
+  port: RedisPort,
+  key: string,
+  command: (client: RedisClient) => Promise<T>,
+): Promise<T> {
+  return through(port, port.masters.of(key), () => command(port.client), true, port.patience)
+}
+
 /** Sends one command to a master, in the same way. */
 export function sendTo<T>(port: RedisPort, master: Master, command: (node: Redis) => Promise<T>): Promise<T> {
   return through(
@@ -54,12 +68,19 @@ export function sendTo<T>(port: RedisPort, master: Master, command: (node: Redis
   )
 }
 
-function through<T>(port: RedisPort, master: Master, command: () => Promise<T>, counts: boolean): Promise<T> {
+function through<T>(
+  port: RedisPort,
+  master: Master,
+  command: () => Promise<T>,
+  counts: boolean,
+  deadlines = port.deadlines,
+): Promise<T> {
   const { breaker } = master
-  if (breaker.open) return Promise.reject(new UnavailableError(`Redis is away: ${breaker.reason ?? 'no answer'}`))
+  const refused = deadlines === port.patience ? breaker.isOpenFor(deadlines.ms) : breaker.open
+  if (refused) return Promise.reject(new UnavailableError(`Redis is away: ${breaker.reason ?? 'no answer'}`))
   return new Promise<T>((resolve, reject) => {
-    const call = new Call<T>(breaker, port.deadlines, counts, resolve, reject)
-    port.deadlines.add(call)
+    const call = new Call<T>(breaker, deadlines, counts, resolve, reject)
+    deadlines.add(call)
     master.gather()
     command().then(
       (reply) => call.answer(reply),

@@ -5,7 +5,7 @@ import { BUCKETS, bucketOf } from './key.ts'
 import { invalidateScript } from './lua/invalidate.lua.ts'
 import type { Master } from './masters.ts'
 import { Reading, allOf } from './reading.ts'
-import { type RedisPort, send, sendAlong } from './redis-port.ts'
+import { type RedisPort, send, sendAlong, sendPatiently } from './redis-port.ts'
 
 type Scores = Promise<(string | null)[]>
 
@@ -82,13 +82,13 @@ export class TagIndex {
 
   /** Invalidates everything that carries one of the tags and whose load began before this call. */
   async invalidate(tags: readonly string[]): Promise<void> {
-    const now = await this.clock.tick()
+    const now = await this.clock.tick(sendPatiently)
     await Promise.all(
       Array.from(groupByBucket(tags), ([bucket, of]) => {
         const key = this.keyOf(bucket)
-        return send(this.port, key, (client) => invalidateScript(client, [key], [now, MOST_IN_RECORD, ...of])).finally(
-          () => this.book.drop(key),
-        )
+        return sendPatiently(this.port, key, (client) =>
+          invalidateScript(client, [key], [now, MOST_IN_RECORD, ...of]),
+        ).finally(() => this.book.drop(key))
       }),
     )
   }

@@ -1,7 +1,7 @@
 import { type RedisServer, startRedis, waitFor } from '@fastify-scale/dev-services'
 import type { FastifyInstance } from 'fastify'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { type ScaleCacheOptions, breakerChannel } from '../src/index.ts'
+import { type ScaleCache, type ScaleCacheOptions, breakerChannel } from '../src/index.ts'
 import { KINDS, type Servers, startServers } from './servers.ts'
 import { appWith as appWithRoom, uniquePrefix } from './support.ts'
 
@@ -244,6 +244,44 @@ describe.each(KINDS)('frozen: %s', (kind) => {
       expect((call as PromiseRejectedResult).reason).toMatchObject({ code: 'SCALE_CACHE_UNAVAILABLE', statusCode: 503 })
     }
     expect(await app.cache.get('other')).toBeUndefined()
+  })
+
+  test.each([
+    ['delete', (cache) => cache.delete('k')],
+    ['expire', (cache) => cache.expire('k')],
+    ['invalidateTags', (cache) => cache.invalidateTags('t')],
+    ['clear', (cache) => cache.clear()],
+  ] satisfies [string, (cache: ScaleCache) => Promise<void>][])(
+    'a stall that reads do not wait for: %s does, and is carried out',
+    async (_name, invalidate) => {
+      await app.cache.set('k', 'old', { tags: 't' })
+      servers.freeze()
+      // Until nobody who reads waits for Redis any more.
+      let asked = 0
+      await waitFor(async () => {
+        const start = performance.now()
+        await app.cache.getOrSet(`unknown${asked++}`, () => 'loaded')
+        return performance.now() - start < 20
+      })
+      const thaw = setTimeout(() => servers.thaw(), 300)
+      const done = invalidate(app.cache).finally(() => clearTimeout(thaw))
+      await done
+      await backAgain(app)
+      expect(await app.cache.get('k')).not.toBe('old')
+    },
+  )
+
+  test('an outage that lasts: an invalidation is refused at once', async () => {
+    servers.freeze()
+    let took = Number.POSITIVE_INFINITY
+    await waitFor(async () => {
+      await app.cache.getOrSet('k', () => 'loaded')
+      const start = performance.now()
+      await expect(app.cache.delete('k')).rejects.toMatchObject({ code: 'SCALE_CACHE_UNAVAILABLE' })
+      took = performance.now() - start
+      return took < 50
+    })
+    expect(took).toBeLessThan(50)
   })
 
   test('a set that was rejected because Redis was frozen does not land when it goes on', async () => {
