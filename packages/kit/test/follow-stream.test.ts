@@ -94,6 +94,35 @@ test('a stream made anew with lower ids is noticed, while connected and idle', a
   expect(seen).toEqual(['old', 'new', 'after'])
 })
 
+test('a stream made anew while a read of the old one waits is noticed, whatever its new ids are', async () => {
+  await add('old')
+  await follow().caughtUp
+  await writer.multi().del('s').xadd('s', '*', 'n', 'new').exec()
+  await has('new')
+  await waitFor(() => resets === 1)
+  expect(seen.at(-1)).toBe('new')
+})
+
+test('entries that were trimmed between two reads of a slow connection are a discontinuity', async () => {
+  const proxy = await faultProxy({ target: server.url })
+  const through = await openConnections({ packageName: '@fastify-scale/kit', redis: proxy.url, host: {}, log })
+  try {
+    await add(0)
+    await follow({ client: through.follower(), blockMs: 1_000, graceMs: 1_000 }).caughtUp
+    // The read that waits is answered with the first; when the next one comes, most of the others are gone.
+    proxy.latency(50)
+    const burst = writer.pipeline()
+    for (let n = 1; n <= 100; n++) burst.xadd('s', 'MAXLEN', 10, '*', 'n', n)
+    await burst.exec()
+    await has(100)
+    expect(seen).not.toContain('50')
+    await waitFor(() => resets === 1)
+  } finally {
+    await through.close()
+    await proxy.stop()
+  }
+})
+
 test('a stream made anew while Redis restarted empty is noticed', async () => {
   await add('old', '5000000000000-0')
   await follow().caughtUp

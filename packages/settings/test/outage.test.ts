@@ -87,6 +87,18 @@ describe('Redis emptied while it runs', () => {
     },
   )
 
+  test('and changed at once: no process keeps what is lost', async () => {
+    const [one, two] = [await bench.start(), await bench.start()].map((app) => bench.settings(app))
+    await one?.set('limit', 1)
+    await waitFor(() => two?.get('limit') === 1)
+    const raw = new Redis(bench.redis.url)
+    await raw.flushall()
+    raw.disconnect()
+    await one?.set('mail', 'you@example.org')
+    await waitFor(() => one?.get('limit') === 10 && two?.get('limit') === 10)
+    expect([one?.get('mail'), two?.get('mail')]).toEqual(['you@example.org', 'you@example.org'])
+  })
+
   test('a process that missed more than the stream keeps loads what is there now', async () => {
     const proxy = await faultProxy({ target: bench.redis.url })
     const one = bench.settings(await bench.start({ history: 1 }))

@@ -46,8 +46,9 @@ export interface StreamFollower {
   /** The id of the last entry seen. */
   readonly position: string
   /**
-   * How old our knowledge may be, in ms: the time since the sending of the last read whose answer proved that nothing
-   * was missing. `Infinity` before the first catch-up. Idle and healthy it stays below blockMs and a round trip.
+   * How old our knowledge may be, in ms: the time since the last moment at which nothing was missing, as a read and a look
+   * at the stream after it have shown. `Infinity` before the first catch-up. Idle and healthy it stays below blockMs and two
+   * round trips.
    */
   staleness(): number
   /** Stops following and ends the connection. */
@@ -76,6 +77,9 @@ export function followStream(options: FollowOptions): StreamFollower {
   const client = options.client as Redis
   const stop = new AbortController()
   let position: string | undefined
+  // What the last read began after. Looked for after every read: the stream may have been made anew, or trimmed past us,
+  // while the read waited or on the way to it, and what it gave then looks like any other entries.
+  let anchor: string | undefined
   let provenAt: number | undefined
   let resolveCaughtUp: () => void
   const caughtUp = new Promise<void>((resolve) => (resolveCaughtUp = resolve))
@@ -90,7 +94,7 @@ export function followStream(options: FollowOptions): StreamFollower {
     }
   }
 
-  /** The entry at our position is the anchor: while it is there, nothing after it was trimmed, and the stream is the same. */
+  /** While the entry that we read after is there, nothing behind it was trimmed, and the stream is the same. */
   async function isContinuous(at: string): Promise<boolean> {
     if (at !== '0-0') return (await proven(() => client.xrange(key, at, at), graceMs)).length > 0
     return true
@@ -123,43 +127,31 @@ export function followStream(options: FollowOptions): StreamFollower {
 
   /** One connection's life: reads until something fails. */
   async function follow(): Promise<void> {
-    let check = true
     // Nothing to anchor to: what was written and trimmed while we were away would be missed, so begin again.
     if (position === '0-0') position = undefined
+    // When the last read showed the end of the stream; undefined where there may be more.
+    let endAt: number | undefined
     for (;;) {
-      let sentAt = now()
-      // After each (re)connect and each idle read. A stream that was deleted and written anew while a read was blocked
-      // shows here too, whatever its new ids are.
-      if (check && position !== undefined && !(await isContinuous(position))) {
-        position = undefined
+      if (anchor !== undefined && !(await isContinuous(anchor))) {
+        position = anchor = undefined
         onDiscontinuity?.()
       }
       if (position === undefined) {
-        sentAt = now()
         // What load() needs is bounded by the commands' own answers; the watchdog covers a server that stalls meanwhile.
         position = await proven(async () => options.load(client), graceMs * 10)
-        for (
-          let entries = await read(position, undefined);
-          entries.length > 0;
-          entries = await read(position, undefined)
-        ) {
-          deliver(entries)
-          if (stop.signal.aborted) return
-          if (entries.length < PAGE) break
-          sentAt = now()
-        }
-      }
-      if (check) {
-        provenAt = sentAt
+        endAt = undefined
+      } else if (endAt !== undefined) {
+        provenAt = endAt
         resolveCaughtUp()
       }
-      sentAt = now()
-      const entries = await read(position, blockMs)
+      const sentAt = now()
+      anchor = position
+      const entries = await read(position, endAt === undefined ? undefined : blockMs)
       if (stop.signal.aborted) return
+      // An answer without entries was at the end when it came, a short page when it was asked for.
+      if (entries.length === 0) endAt = now()
+      else endAt = entries.length < PAGE ? sentAt : undefined
       deliver(entries)
-      check = entries.length === 0
-      // A short page was the end of the stream when it was sent.
-      if (entries.length > 0 && entries.length < PAGE) provenAt = sentAt
     }
   }
 
