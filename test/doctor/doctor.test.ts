@@ -1,52 +1,18 @@
-import { execFile, type ExecFileException } from 'node:child_process'
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { type Services, startServices } from '@fastify-scale/dev-services'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { doctor, findingsOf, type Found, run } from './run.ts'
 
-const run = promisify(execFile)
 const here = new URL('.', import.meta.url).pathname
 const root = new URL('../../', import.meta.url).pathname
-const cli = join(root, 'packages/cluster/dist/cli.js')
 let work: string
-
-interface Found {
-  findings: { kind: string; message: string; at?: string; candidates?: string[] }[]
-  notCompared: string[]
-  requests: number
-  workers: number
-}
 
 beforeAll(async () => {
   // Inside this folder, so that the apps find their dependencies.
   work = await mkdtemp(join(here, 'tmp-'))
 })
 afterAll(() => rm(work, { recursive: true, force: true }))
-
-async function doctor(
-  app: string | undefined,
-  args: string[] = [],
-  env: NodeJS.ProcessEnv = {},
-): Promise<{ code: number; out: string; err: string }> {
-  return run(process.execPath, [cli, 'doctor', ...(app === undefined ? [] : [app]), ...args], {
-    env: { ...process.env, ...env },
-    timeout: 110_000,
-  }).then(
-    ({ stdout, stderr }) => ({ code: 0, out: stdout, err: stderr }),
-    (error: ExecFileException & { stdout: string; stderr: string }) => ({
-      code: Number(error.code),
-      out: error.stdout,
-      err: error.stderr,
-    }),
-  )
-}
-
-async function findingsOf(app: string, args: string[] = [], env: NodeJS.ProcessEnv = {}): Promise<Found> {
-  const { out, err } = await doctor(app, [...args, '--json'], env)
-  expect(err).toBe('')
-  return JSON.parse(out) as Found
-}
 
 async function copyOf(app: string): Promise<string> {
   const folder = join(work, app)

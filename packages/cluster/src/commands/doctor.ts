@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { METHODS } from 'node:http'
 import { dirname } from 'node:path'
 import { type CliCommand, CliError } from '@fastify-scale/kit'
 import { type Diagnosis, diagnose } from '../doctor/doctor.ts'
@@ -58,15 +59,23 @@ function readRequests(file: string | undefined): ProbeRequest[] {
 
 function isRequest(value: unknown): value is ProbeRequest {
   if (typeof value !== 'object' || value === null) return false
-  const { method, url } = value as Partial<ProbeRequest>
-  return typeof url === 'string' && url.startsWith('/') && (method === undefined || /^[A-Za-z]+$/.test(method))
+  const { method, url, headers = {} } = value as Partial<ProbeRequest>
+  if (typeof url !== 'string' || !url.startsWith('/')) return false
+  if (method !== undefined && !(typeof method === 'string' && METHODS.includes(method.toUpperCase()))) return false
+  return (
+    typeof headers === 'object' && headers !== null && Object.values(headers).every((one) => typeof one === 'string')
+  )
 }
 
-function reportOf({ findings, notCompared, requests, workers }: Diagnosis): string {
+function reportOf({ findings, notCompared, refused, requests, workers }: Diagnosis): string {
   const asked = `${requests} requests to ${workers} workers`
-  const notes = notCompared.map(
-    (one) => `- ${one} was not compared: no whole answer within ${ANSWER_WITHIN / 1_000} s\n`,
-  )
+  const notes = [
+    ...notCompared.map((one) => `- ${one} was not compared: no whole answer within ${ANSWER_WITHIN / 1_000} s\n`),
+    ...refused.map((one) => `- ${one.replace(': ', ' was refused with ')}: record what it wants in --requests\n`),
+    ...(requests === 0
+      ? ['- nothing was asked: no route is a GET without parameters; record some in --requests\n']
+      : []),
+  ]
   if (findings.length === 0) return `${notes.join('')}✓ nothing stateful found (${asked})`
   const rows = findings.flatMap(({ kind, message, at, candidates }) => [
     `✗ ${message}${at ? `  (${at})` : ''}`,

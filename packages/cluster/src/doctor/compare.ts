@@ -3,6 +3,8 @@ import type { ProbeAnswer } from './messages.ts'
 
 /** Stands for a value that changes from one answer of the same process to the next: a time, a random id. */
 const VOLATILE = '«changes»'
+/** Stands for the id of the process that answered. */
+const PID = '«pid»'
 
 /** What the answers of several workers to one request say. */
 export type Comparison = 'same' | 'differs' | 'counts'
@@ -20,6 +22,53 @@ export function compareWorkers(asked: ProbeAnswer[][]): Comparison {
   if (changesEachTime(head) && rest.every((answers) => isDeepStrictEqual(answers, head))) return 'counts'
   const common = placesThatChange(asked)
   return asked.every(([answer]) => isDeepStrictEqual(spread(answer, common), common)) ? 'same' : 'differs'
+}
+
+/**
+ * One answer of each worker to the same question, without the ids of their processes where each names its own: that says
+ * who answered, and is nothing that is kept.
+ */
+export function withoutPids<T>(answers: T[], pids: number[]): T[] {
+  return strip(answers, pids) as T[]
+}
+
+function strip(values: unknown[], pids: number[]): unknown[] {
+  const [first] = values
+  // Also what happens to be somebody's id: all say the same.
+  if (values.every((value) => isDeepStrictEqual(value, first))) return values
+  const named = values.map((value, i) => withoutPid(value, pids[i] as number))
+  if (named.every((value) => typeof value === 'string' && value === named[0])) return named
+  if (values.every(Array.isArray) && values.every(({ length }) => length === (first as unknown[]).length)) {
+    const columns = (first as unknown[]).map((_, at) =>
+      strip(
+        values.map((value) => (value as unknown[])[at]),
+        pids,
+      ),
+    )
+    return values.map((_, i) => columns.map((column) => column[i]))
+  }
+  if (
+    values.every(isRecord) &&
+    values.every((value) => isDeepStrictEqual(Object.keys(value), Object.keys(first as object)))
+  ) {
+    const columns = Object.keys(first as object).map(
+      (key) =>
+        [
+          key,
+          strip(
+            values.map((value) => value[key]),
+            pids,
+          ),
+        ] as const,
+    )
+    return values.map((_, i) => Object.fromEntries(columns.map(([key, column]) => [key, column[i]])))
+  }
+  return values
+}
+
+function withoutPid(value: unknown, pid: number): unknown {
+  if (value === pid) return PID
+  return typeof value === 'string' ? value.replaceAll(new RegExp(`(?<!\\d)${pid}(?!\\d)`, 'g'), PID) : value
 }
 
 /** No answer is the one before it. */

@@ -1,5 +1,5 @@
-import { pause } from '@fastify-scale/kit'
-import { changedAlone, changesEachTime, compareWorkers, isSame, placesThatChange } from './compare.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { changedAlone, changesEachTime, compareWorkers, isSame, placesThatChange, withoutPids } from './compare.ts'
 import { type Finding, unique } from './findings.ts'
 import type { ProbeAnswer, ProbeRequest } from './messages.ts'
 import { moduleState } from './module-state.ts'
@@ -10,6 +10,8 @@ export interface Diagnosis {
   findings: Finding[]
   /** Requests without a whole answer in time, as of routes that stream: `GET /events`. */
   notCompared: string[]
+  /** Requests that every worker answered with an error, so that what is behind was not seen: `GET /me: 401`. */
+  refused: string[]
   /** Requests that were sent, to each worker. */
   requests: number
   workers: number
@@ -35,26 +37,40 @@ export async function diagnose(probes: Probe[], recorded: ProbeRequest[], root: 
   const asked = new Map<ProbeRequest, ProbeAnswer[][]>()
   let requests = 0
 
-  const ask = async (probe: Probe, request: ProbeRequest): Promise<ProbeAnswer | undefined> => {
+  const ask = async (probe: Probe, request: ProbeRequest, known = true): Promise<ProbeAnswer | undefined> => {
     requests++
-    const cookie = [...jar].map(([name, value]) => `${name}=${value}`).join('; ')
+    const cookie = known ? [...jar].map(([name, value]) => `${name}=${value}`).join('; ') : ''
     const answer = await probe.ask(cookie ? { ...request, headers: { cookie, ...request.headers } } : request)
     if (!answer) unanswered.add(request)
     return answer
   }
-  /** Each worker's answers, so many times one after another; a question that is not answered is given up. */
-  const askAll = async (question: ProbeRequest, times: number): Promise<ProbeAnswer[][]> => {
+  const pids = probes.map(({ pid }) => pid)
+  /**
+   * Each worker's answers, so many times one after another; a question that is not answered is given up.
+   *
+   * @param known whether cookies that were set are sent
+   */
+  const askAll = async (question: ProbeRequest, times: number, known = true): Promise<ProbeAnswer[][]> => {
     const all: ProbeAnswer[][] = []
     for (const probe of probes) {
       const answers: ProbeAnswer[] = []
       for (let time = 0; time < times && !unanswered.has(question); time++) {
-        const answer = await ask(probe, question)
+        const answer = await ask(probe, question, known)
         if (answer) answers.push(comparable(answer))
       }
       all.push(answers)
     }
-    if (unanswered.has(question)) asked.delete(question)
-    return all
+    if (unanswered.has(question)) {
+      asked.delete(question)
+      return all
+    }
+    const rounds = Array.from({ length: times }, (_, time) =>
+      withoutPids(
+        all.map((answers) => answers[time] as ProbeAnswer),
+        pids,
+      ),
+    )
+    return probes.map((_, worker) => rounds.map((round) => round[worker] as ProbeAnswer))
   }
   const report = (kind: Finding['kind'], message: string, request: ProbeRequest): void =>
     void seen.push({ kind, message, at: routeOf(routes, request)?.at })
@@ -63,7 +79,7 @@ export async function diagnose(probes: Probe[], recorded: ProbeRequest[], root: 
     const answers = await askAll(question, 2)
     if (!unanswered.has(question)) asked.set(question, answers)
   }
-  await pause(LATER)
+  await sleep(LATER)
   for (const [question, answers] of asked)
     for (const [worker, later] of (await askAll(question, 1)).entries()) answers[worker]?.push(...later)
   for (const [question, answers] of asked) {
@@ -90,8 +106,8 @@ export async function diagnose(probes: Probe[], recorded: ProbeRequest[], root: 
       const [was = [], is] = [before.get(question), (await askAll(question, 1)).flat()]
       if (unanswered.has(question) || !changedAlone(was, is, worker, changing)) continue
       // The same question without cookies: state that anybody sees is not a session.
-      const anonymous = await (probes[worker] as Probe).ask(question)
-      const session = jar.size > 0 && anonymous !== undefined && isSame(comparable(anonymous), was[worker], changing)
+      const anonymous = jar.size > 0 ? (await askAll(question, 1, false))[worker]?.[0] : undefined
+      const session = anonymous !== undefined && isSame(anonymous, was[worker], changing)
       const what = session ? 'knows the session' : 'shows the change'
       report(
         session ? 'session-in-process' : 'state-in-process',
@@ -105,9 +121,16 @@ export async function diagnose(probes: Probe[], recorded: ProbeRequest[], root: 
   return {
     findings: unique(findings),
     notCompared: [...unanswered].map(nameOf),
+    refused: [...asked].flatMap(([question, answers]) => refusalOf(question, answers.flat())),
     requests,
     workers: probes.length,
   }
+}
+
+/** What was answered with errors only, be it after a login: its route was not seen at work. */
+function refusalOf(question: ProbeRequest, answers: ProbeAnswer[]): string[] {
+  const [first] = answers
+  return first && answers.every(({ status }) => status >= 400) ? [`${nameOf(question)}: ${first.status}`] : []
 }
 
 /** Adds where the state that was seen may be kept: in modules that some worker has loaded. */

@@ -1,16 +1,22 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { pause } from '@fastify-scale/kit'
 import { AppError } from '../errors.ts'
 import type { Finding } from './findings.ts'
 import type { FromProbe, ProbeAnswer, ProbeRequest, ProbeRoute, ToProbe } from './messages.ts'
+import { nameOf } from './questions.ts'
 
 /** How long an answer may take, in ms. */
 export const ANSWER_WITHIN = 5_000
 
 /** A running probe. */
 export interface Probe {
+  pid: number
   routes: ProbeRoute[]
-  /** `undefined` where there was no whole answer within 5 s, as of a route that streams; the request is ended then. */
+  /**
+   * `undefined` where there was no whole answer within 5 s, as of a route that streams; the request is ended then.
+   * @throws SCALE_CLUSTER_APP where the process has ended: nothing can be said of an app that is not there
+   */
   ask(request: ProbeRequest): Promise<ProbeAnswer | undefined>
   /** The app's own modules that are loaded by now; none where it does not say. */
   modules(): Promise<string[]>
@@ -20,7 +26,8 @@ export interface Probe {
 }
 
 const ENDED = Symbol('ended')
-const GONE: ProbeAnswer = { status: 0, type: '', body: 'the process ended', cookies: [] }
+/** ms that what an ended process printed last may take to arrive. */
+const LAST_WORDS = 500
 
 /** Starts the app in a process of its own. @throws SCALE_CLUSTER_APP where it does not become ready within `timeout` ms */
 export function startProbe(options: {
@@ -44,9 +51,9 @@ export function startProbe(options: {
   child.stderr?.on('data', (data: Buffer) => (errors = (errors + data.toString()).slice(-2_000)))
   const send = (message: ToProbe): void => void child.send(message, () => undefined)
   /** Sends with a number that the answer carries; settles with `otherwise` where none comes in time. */
-  function call<T>(message: (id: number) => ToProbe, ended: T, otherwise: T): Promise<T> {
+  function call<T>(message: (id: number) => ToProbe, otherwise: T): Promise<T | typeof ENDED> {
     return new Promise((resolve) => {
-      if (child.exitCode !== null || child.signalCode !== null) return resolve(ended)
+      if (child.exitCode !== null || child.signalCode !== null) return resolve(ENDED)
       const id = ++lastId
       const timer = setTimeout(() => {
         send({ do: 'end', id })
@@ -54,7 +61,7 @@ export function startProbe(options: {
       }, ANSWER_WITHIN)
       waiting.set(id, (answer) => {
         clearTimeout(timer)
-        resolve(answer === ENDED ? ended : (answer as T))
+        resolve(answer as T | typeof ENDED)
       })
       send(message(id))
     })
@@ -64,6 +71,21 @@ export function startProbe(options: {
     waiting.delete(id)
   }
   const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()))
+  const closed = new Promise<void>((resolve) => child.once('close', () => resolve()))
+  const because = (): string =>
+    `${child.signalCode === null ? `code ${child.exitCode}` : child.signalCode}${errors ? `: ${reasonOf(errors)}` : ''}`
+
+  async function ask(request: ProbeRequest): Promise<ProbeAnswer | undefined> {
+    const answer = await call<ProbeAnswer | undefined>((id) => ({ do: 'request', id, request }), undefined)
+    if (answer !== ENDED) return answer
+    await Promise.race([closed, pause(LAST_WORDS)])
+    throw new AppError(`the app ended before it answered ${nameOf(request)}, with ${because()}`)
+  }
+
+  async function modules(): Promise<string[]> {
+    const files = await call<string[]>((id) => ({ do: 'modules', id }), [])
+    return files === ENDED ? [] : files
+  }
 
   return new Promise((resolve, reject) => {
     const fail = (reason: string): void => {
@@ -72,8 +94,8 @@ export function startProbe(options: {
       reject(new AppError(reason))
     }
     const timer = setTimeout(() => fail(`the app was not ready within ${timeout} ms`), timeout)
-    child.once('exit', (code) => {
-      fail(`the app ended with code ${code} while it started${errors ? `: ${reasonOf(errors)}` : ''}`)
+    child.once('exit', () => {
+      fail(`the app ended while it started, with ${because()}`)
       for (const id of waiting.keys()) settle(id, ENDED)
     })
     child.on('message', (message: FromProbe) => {
@@ -84,9 +106,10 @@ export function startProbe(options: {
       else {
         clearTimeout(timer)
         resolve({
+          pid: child.pid as number,
           routes: message.routes,
-          ask: (request) => call<ProbeAnswer | undefined>((id) => ({ do: 'request', id, request }), GONE, undefined),
-          modules: () => call<string[]>((id) => ({ do: 'modules', id }), [], []),
+          ask,
+          modules,
           take() {
             const taken = findings
             findings = []

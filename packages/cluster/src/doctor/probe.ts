@@ -1,6 +1,7 @@
 // One process of the app under the doctor's eyes: answers requests by injection and reports what it sees.
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { randomUUID } from 'node:crypto'
+import diagnostics from 'node:diagnostics_channel'
 import type { FastifyInstance } from 'fastify'
 import scaleCluster from '../plugin.ts'
 import { loadApp } from '../worker/load-app.ts'
@@ -29,7 +30,7 @@ function flush(): void {
 async function answer(instance: FastifyInstance, request: ProbeRequest, signal: AbortSignal): Promise<ProbeAnswer> {
   const { method = 'GET', url, headers = {}, body } = request
   const payload = body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body)
-  const type = typeof body === 'object' && body !== null ? { 'content-type': 'application/json' } : {}
+  const type = body === undefined || typeof body === 'string' ? {} : { 'content-type': 'application/json' }
   const response = await current.run(`${method} ${url}`, () =>
     instance.inject({ method: method as 'GET', url, headers: { ...type, ...headers }, payload, signal }),
   )
@@ -49,15 +50,22 @@ function bodyOf(type: string, text: string): unknown {
 
 async function main(): Promise<void> {
   blurMemory()
-  watchTimers(root, report)
-  watchFiles(root, () => current.getStore(), report)
+  const inRequest = (): string | undefined => current.getStore()
+  watchTimers(root, inRequest, report)
+  watchFiles(root, inRequest, report)
   const sockets = watchSockets(root, app)
+  const watched = new Map<unknown, ProbeRoute[]>()
+  // createServer() may add plugins and routes before it returns the instance; Fastify tells of each as it is made.
+  diagnostics.subscribe('fastify.initialization', (message) => {
+    const { fastify } = message as { fastify: FastifyInstance }
+    watched.set(fastify, watchPlugins(root, fastify, report))
+  })
   let routes: ProbeRoute[] = []
   const instance = await loadApp(app, {
     // Numbers that count up in each process would look like state.
     serverOptions: (own) => ({ ...own, logger: false, genReqId: () => randomUUID() }),
     created: (made) => {
-      routes = watchPlugins(root, made, report)
+      routes = watched.get(made) ?? watchPlugins(root, made, report)
       // As the launcher does, so that the app boots as it would there.
       void made.register(scaleCluster)
     },

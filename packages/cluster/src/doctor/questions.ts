@@ -1,10 +1,16 @@
 import type { ProbeAnswer, ProbeRequest, ProbeRoute } from './messages.ts'
 
-/** Every GET that is recorded or needs no parameters. */
+/**
+ * Every GET that is recorded, and every other that needs no parameters. Recorded ones may differ in their headers alone,
+ * as those of two users do.
+ */
 export function questionsOf(routes: ProbeRoute[], recorded: ProbeRequest[]): ProbeRequest[] {
+  const gets = recorded.filter(({ method = 'GET' }) => method === 'GET')
+  const urls = new Set(gets.map(({ url }) => url))
   const asked = new Map<string, ProbeRequest>()
-  for (const { method, url } of routes) if (method === 'GET' && !/[:*]/.test(url)) asked.set(url, { url })
-  for (const request of recorded) if ((request.method ?? 'GET') === 'GET') asked.set(request.url, request)
+  for (const { method, url } of routes)
+    if (method === 'GET' && !/[:*]/.test(url) && !urls.has(url)) asked.set(url, { url })
+  for (const request of gets) asked.set(JSON.stringify(request), request)
   return [...asked.values()]
 }
 

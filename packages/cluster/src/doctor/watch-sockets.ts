@@ -2,8 +2,10 @@ import { createRequire } from 'node:module'
 import type { Finding } from './findings.ts'
 import { placeIn, stackHere } from './frames.ts'
 
+/** Those of Socket.IO that know the clients of one process; the second is that of `connectionStateRecovery`. */
+const OWN_ADAPTERS = new Set<string | undefined>(['Adapter', 'SessionAwareAdapter'])
+
 interface SocketIoServer {
-  opts?: { transports?: string[] }
   of(name: string): { adapter?: { constructor?: { name?: string } } }
 }
 interface SocketIoModule {
@@ -17,7 +19,7 @@ interface SocketIoModule {
  * @param app the app's module: its own socket.io is meant
  */
 export function watchSockets(root: string, app: string): () => Finding[] {
-  const started = new Map<SocketIoServer, string | undefined>()
+  const started = new Map<SocketIoServer, { at: string | undefined; transports: string[] }>()
   let module: SocketIoModule
   try {
     module = createRequire(app)('socket.io') as SocketIoModule
@@ -27,20 +29,21 @@ export function watchSockets(root: string, app: string): () => Finding[] {
   const { prototype } = module.Server
   const original = prototype['initEngine'] as (...args: unknown[]) => unknown
   prototype['initEngine'] = function watchedEngine(this: SocketIoServer, ...args: unknown[]) {
-    started.set(this, placeIn(root, stackHere()))
+    // The options of the server and those that it was attached with.
+    const { transports = ['polling', 'websocket'] } = (args[1] ?? {}) as { transports?: string[] }
+    started.set(this, { at: placeIn(root, stackHere()), transports })
     return original.apply(this, args)
   }
   return () =>
-    [...started].flatMap(([server, at]) => {
+    [...started].flatMap(([server, { at, transports }]) => {
       const findings: Finding[] = []
-      const transports = server.opts?.transports ?? ['polling', 'websocket']
       if (transports.includes('polling'))
         findings.push({
           kind: 'socketio-polling',
           message: 'a Socket.IO server lets clients poll: each poll may reach another worker, which does not know them',
           at,
         })
-      if (server.of('/').adapter?.constructor?.name === 'Adapter')
+      if (OWN_ADAPTERS.has(server.of('/').adapter?.constructor?.name))
         findings.push({
           kind: 'socketio-no-adapter',
           message: 'a Socket.IO server has no adapter: a broadcast reaches the clients of one worker only',

@@ -15,8 +15,15 @@ const SCHEDULERS = new Set([
   '@fastify/schedule',
 ])
 
-/** Reports intervals that the app itself starts, and timers of schedulers. Call it before the app is loaded. */
-export function watchTimers(root: string, report: (finding: Finding) => void): void {
+/**
+ * Reports intervals that the app itself starts, and timers of schedulers. An interval that begins while `inRequest()`
+ * names a request is that client's, such as the heartbeat of a stream. Call it before the app is loaded.
+ */
+export function watchTimers(
+  root: string,
+  inRequest: () => string | undefined,
+  report: (finding: Finding) => void,
+): void {
   const { setInterval, setTimeout } = globalThis
 
   function look(kind: 'interval' | 'timeout', ms: unknown): void {
@@ -27,7 +34,7 @@ export function watchTimers(root: string, report: (finding: Finding) => void): v
     const at = placeIn(root, stack)
     if (by !== undefined && SCHEDULERS.has(by))
       report({ kind: 'scheduler', message: `${by} would fire once in every worker`, at })
-    else if (kind === 'interval' && at !== undefined && startedBy(root, stack))
+    else if (kind === 'interval' && inRequest() === undefined && at !== undefined && startedBy(root, stack))
       report({ kind: 'interval', message: `an interval of ${Number(ms) || 1} ms would fire once in every worker`, at })
   }
 
