@@ -81,9 +81,8 @@ async function setUp(app: FastifyInstance, options: ResolvedOptions): Promise<Re
     singletons,
     onError: (error, name) => log.error({ err: error, shared: name }, `shared value '${name}' was not loaded`),
   })
-  const metrics = options.metrics
-    ? measureWorker(app, worker().slot, (error) => log.error({ err: error }, 'a source of metrics failed'))
-    : countRequests(app)
+  const onSourceError = (error: unknown): void => log.error({ err: error }, 'a source of metrics failed')
+  const metrics = options.metrics ? measureWorker(app, worker().slot, onSourceError) : countRequests(app, onSourceError)
   if (link) link.stats = () => metrics.stats()
 
   peer.onCall('health.ping', () => true)

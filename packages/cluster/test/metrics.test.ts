@@ -1,3 +1,4 @@
+import dns from 'node:dns'
 import { once } from 'node:events'
 import { request } from 'node:http'
 import { connect as connectHttp2 } from 'node:http2'
@@ -5,49 +6,14 @@ import type { AddressInfo } from 'node:net'
 import { connect } from 'node:net'
 import { createChannel } from '@fastify-scale/kit'
 import Fastify, { type FastifyInstance } from 'fastify'
-import promClient from 'prom-client'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { createPeer, createPortPair, type Peer } from '../src/bus.ts'
-import scaleCluster, { type ScaleClusterOptions } from '../src/index.ts'
+import scaleCluster from '../src/index.ts'
 import { createMetricsCollector } from '../src/metrics/collect.ts'
 import { countConnections } from '../src/metrics/connections.ts'
 import { createHttpRecorder } from '../src/metrics/http.ts'
-import { measureWorker } from '../src/metrics/worker.ts'
 import { waitFor } from './helpers.ts'
-
-const apps: FastifyInstance[] = []
-afterEach(async () => {
-  await Promise.all(apps.splice(0).map((app) => app.close()))
-})
-
-async function start(options: ScaleClusterOptions = {}): Promise<FastifyInstance> {
-  const app = Fastify()
-  apps.push(app)
-  // Also routes that were there before the plugin are counted.
-  app.get('/early', async () => 'early')
-  await app.register(scaleCluster, { mount: '/-', ...options })
-  app.get('/users/:id', async () => 'hello')
-  app.get('/broken', async () => {
-    throw new Error('broken')
-  })
-  app.get('/401', { onRequest: async (_, reply) => reply.code(401).send('no') }, async () => 'never')
-  app.route({ method: ['POST', 'PUT'], url: '/both', handler: async () => 'both' })
-  await app.ready()
-  return app
-}
-
-/** The value of one line of the Prometheus text; undefined where it is not there. */
-function valueOf(text: string, line: string): number | undefined {
-  const found = text.split('\n').find((one) => one.startsWith(`${line} `))
-  return found === undefined ? undefined : Number(found.slice(line.length))
-}
-
-async function scrape(app: FastifyInstance): Promise<string> {
-  const response = await app.inject('/-/metrics')
-  expect(response.statusCode, response.body).toBe(200)
-  expect(response.headers['content-type']).toBe('text/plain; version=0.0.4; charset=utf-8')
-  return response.body
-}
+import { apps, scrape, start, valueOf } from './metrics-app.ts'
 
 describe('requests', () => {
   it('are counted by method, route pattern and class of status', async () => {
@@ -95,6 +61,23 @@ describe('requests', () => {
     })
     expect(valueOf(text, 'http_requests_total{method="GET",route="/two",status="2xx"}')).toBe(1)
     expect(text).not.toContain('/early')
+  })
+
+  it('are counted on every address that localhost is', async () => {
+    const app = await start()
+    // As where it is 127.0.0.1 and ::1: Fastify makes a server for each.
+    const found = ['127.0.0.1', '127.0.0.2'].map((address) => ({ address, family: 4 }))
+    const lookup = vi.spyOn(dns, 'lookup').mockImplementation(((name: string, ...rest: unknown[]) => {
+      const done = rest.at(-1) as (error: null, found: unknown, family?: number) => void
+      if (!(rest[0] as dns.LookupOptions).all) return done(null, name === 'localhost' ? '127.0.0.1' : name, 4)
+      done(null, found)
+    }) as never)
+    await app.listen({ port: 0 }).finally(() => lookup.mockRestore())
+    const addresses = app.addresses() as AddressInfo[]
+    expect(addresses).toHaveLength(2)
+    for (const { address, port } of addresses) await (await fetch(`http://${address}:${port}/early`)).text()
+    const line = 'http_requests_total{method="GET",route="/early",status="2xx"}'
+    await waitFor(async () => valueOf(await scrape(app), line) === 2)
   })
 
   it('never make more series than a scrape can bear', () => {
@@ -182,62 +165,6 @@ describe('what packages publish', () => {
   })
 })
 
-describe('an app with metrics of its own', () => {
-  it('adds its registry; one that fails hurts nothing', async () => {
-    const app = await start()
-    const register = new promClient.Registry()
-    new promClient.Counter({ name: 'orders_total', help: 'Orders.', labelNames: ['kind'], registers: [register] }).inc(
-      { kind: 'new' },
-      3,
-    )
-    app.cluster.addMetrics(register)
-    app.cluster.addMetrics({ getMetricsAsJSON: () => Promise.reject(new Error('broken')) })
-    app.cluster.addMetrics({ getMetricsAsJSON: async () => [{ nonsense: true }] })
-    const text = await scrape(app)
-    expect(valueOf(text, 'orders_total{kind="new"}')).toBe(3)
-    expect(valueOf(text, 'nodejs_heap_size_used_bytes{slot="0"}')).toBeGreaterThan(0)
-  })
-
-  it('loses a value that is no finite number, says so once, and keeps the rest', async () => {
-    const app = Fastify()
-    apps.push(app)
-    const errors: string[] = []
-    const metrics = measureWorker(app, 0, (error) => errors.push((error as Error).message))
-    const registers = [new promClient.Registry()]
-    metrics.add(registers[0] as promClient.Registry)
-    const ratio = new promClient.Gauge({ name: 'hit_ratio', help: 'r', labelNames: ['cache'], registers })
-    ratio.set({ cache: 'new' }, 0 / 0)
-    ratio.set({ cache: 'old' }, 0.5)
-    new promClient.Gauge({ name: 'wait', help: 'w', registers }).set(Number.POSITIVE_INFINITY)
-    new promClient.Counter({ name: 'orders_total', help: 'o', registers }).inc(3)
-    const [near, far] = createPortPair()
-    // As over the channel of a worker, where neither survives.
-    createPeer(near).onCall('metrics.snapshot', async () => JSON.parse(JSON.stringify(await metrics.snapshot())))
-    const collector = createMetricsCollector({ workers: () => [{ id: 0, slot: 0, peer: createPeer(far) }] })
-    for (let scrapes = 0; scrapes < 2; scrapes++) {
-      const text = await collector.text()
-      expect(valueOf(text, 'fastify_scale_worker_silent{slot="0"}')).toBe(0)
-      expect(valueOf(text, 'orders_total')).toBe(3)
-      expect(valueOf(text, 'hit_ratio{cache="old"}')).toBe(0.5)
-      expect(valueOf(text, 'nodejs_heap_size_used_bytes{slot="0"}')).toBeGreaterThan(0)
-      expect(text).not.toMatch(/NaN|null|^wait .|cache="new"/m)
-    }
-    expect(errors).toEqual([
-      "metric 'hit_ratio' has a value that is no finite number: NaN; it is left out",
-      "metric 'wait' has a value that is no finite number: Infinity; it is left out",
-    ])
-    metrics.stop()
-  })
-
-  it('has nothing but flags with metrics off', async () => {
-    const app = await start({ metrics: false })
-    await app.inject('/early')
-    const text = await scrape(app)
-    expect(text).not.toContain('http_requests_total')
-    expect(valueOf(text, 'fastify_scale_worker_silent{slot="0"}')).toBe(0)
-  })
-})
-
 describe('merged over workers', () => {
   const counter = (value: number): unknown[] => [
     { name: 'c', help: 'c', type: 'counter', aggregator: 'sum', values: [{ labels: { a: 'b' }, value }] },
@@ -292,6 +219,31 @@ describe('merged over workers', () => {
       expect(valueOf(text, 'c{a="b"}')).toBe(4 * id + 1)
       expect(valueOf(text, 'g')).toBe(1)
     }
+  })
+
+  it('nor the sum and the count of a summary, whose quantiles end with their worker', async () => {
+    const summary = (value: number): unknown[] => [
+      {
+        name: 's',
+        help: 's',
+        type: 'summary',
+        aggregator: 'sum',
+        values: [
+          { labels: { quantile: 0.5 }, value },
+          { metricName: 's_sum', labels: {}, value },
+          { metricName: 's_count', labels: {}, value },
+        ],
+      },
+    ]
+    let workers = [worker(0, () => summary(3))]
+    const collector = createMetricsCollector({ workers: () => workers, timeout: 1_000 })
+    await collector.text()
+    workers = [worker(1, () => summary(1))]
+    collector.detach(0)
+    const text = await collector.text()
+    expect(valueOf(text, 's_sum')).toBe(4)
+    expect(valueOf(text, 's_count')).toBe(4)
+    expect(valueOf(text, 's{quantile="0.5"}')).toBe(1)
   })
 
   it('does not count a worker twice that ends while it is asked', async () => {

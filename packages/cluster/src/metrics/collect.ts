@@ -51,7 +51,7 @@ export function createMetricsCollector({ workers, own, timeout = 1_000 }: Collec
         if (snapshot) return snapshot
         silent.push(worker)
         // Counts may be old, they must not go down; what a gauge said then is not so now.
-        return (last.get(worker.id) ?? []).filter(isCumulative)
+        return (last.get(worker.id) ?? []).flatMap(cumulative)
       }),
     )
     // Workers that end while we ask are in `retired` by now: what they answered would count twice.
@@ -75,15 +75,24 @@ export function createMetricsCollector({ workers, own, timeout = 1_000 }: Collec
       peer.onNote('metrics.final', (data) => void take(id, data))
     },
     detach(id) {
-      const snapshot = last.get(id)?.filter(isCumulative)
+      const snapshot = last.get(id)?.flatMap(cumulative)
       last.delete(id)
       if (snapshot) retired.add(snapshot)
     },
   }
 }
 
-function isCumulative({ type, aggregator }: MetricSnapshot): boolean {
-  return (type === 'counter' || type === 'histogram') && (aggregator === undefined || aggregator === 'sum')
+/** The part of a metric that only goes up. The quantiles of a summary are of its worker, its sum and its count are not. */
+function cumulative(metric: MetricSnapshot): MetricSnapshot[] {
+  const { name, type, aggregator = 'sum', values } = metric
+  if (aggregator !== 'sum' || type === 'gauge') return []
+  if (type !== 'summary') return [metric]
+  return [
+    {
+      ...metric,
+      values: values.filter(({ metricName }) => metricName === `${name}_sum` || metricName === `${name}_count`),
+    },
+  ]
 }
 
 /**

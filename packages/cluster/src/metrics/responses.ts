@@ -4,16 +4,12 @@ import { performance } from 'node:perf_hooks'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { HttpRecorder, RouteKey } from './http.ts'
 
-const ROUTE = Symbol('fastify-scale.route')
-const START = Symbol('fastify-scale.start')
-
 const NOT_FOUND: RouteKey = {}
 
 interface MeasuredResponse {
   statusCode: number
   req: { method: string }
-  [ROUTE]?: RouteKey
-  [START]?: number
+  [key: symbol]: unknown
 }
 
 /**
@@ -22,11 +18,13 @@ interface MeasuredResponse {
  * channel for next to nothing. Over HTTP/2, where it does not, each response has a listener.
  */
 export function recordResponses(app: FastifyInstance, recorder: HttpRecorder): () => void {
-  const { server } = app
   const { http2 } = app.initialConfig
+  // The app's own, whichever of its servers answers: on localhost it may have one for each address.
+  const ROUTE = Symbol('fastify-scale.route')
+  const START = Symbol('fastify-scale.start')
 
   function finished(this: MeasuredResponse): void {
-    const route = this[ROUTE]
+    const route = this[ROUTE] as RouteKey | undefined
     if (route) recorder.record(route, this.req.method, this.statusCode, performance.now() - (this[START] as number))
   }
 
@@ -43,8 +41,7 @@ export function recordResponses(app: FastifyInstance, recorder: HttpRecorder): (
   if (http2) return () => undefined
 
   const onFinish = (message: unknown): void => {
-    const { response, server: from } = message as { response: MeasuredResponse; server: unknown }
-    if (from === server) finished.call(response)
+    finished.call((message as { response: MeasuredResponse }).response)
   }
   diagnostics.subscribe('http.server.response.finish', onFinish)
   return () => void diagnostics.unsubscribe('http.server.response.finish', onFinish)

@@ -5,7 +5,8 @@ import { countEvents } from './events.ts'
 import { createHttpRecorder } from './http.ts'
 import { watchProcess } from './process.ts'
 import { recordResponses } from './responses.ts'
-import { finiteOnly, isSnapshot, type MetricSnapshot, type MetricSource } from './snapshot.ts'
+import type { MetricSnapshot, MetricSource } from './snapshot.ts'
+import { createSources } from './sources.ts'
 
 /** What `status` shows of a worker. */
 export interface WorkerStats {
@@ -24,9 +25,10 @@ export interface WorkerMetrics {
   stop(): void
 }
 
-/** Counts requests only: what `status` needs, at the price of an addition. */
-export function countRequests(app: FastifyInstance): WorkerMetrics {
+/** Counts requests only: what `status` needs, at the price of an addition. The app's own metrics are there as ever. */
+export function countRequests(app: FastifyInstance, onError: (error: unknown) => void): WorkerMetrics {
   const aborts = countAborts(app.server)
+  const sources = createSources(onError)
   let requests = 0
   let taken = 0
   const onRequest = (): void => void requests++
@@ -37,8 +39,8 @@ export function countRequests(app: FastifyInstance): WorkerMetrics {
       taken = requests
       return { requests: since, aborted: aborts.count() }
     },
-    snapshot: async () => [],
-    add: () => undefined,
+    snapshot: () => sources.read(),
+    add: sources.add,
     stop() {
       app.server.off('request', onRequest)
       aborts.stop()
@@ -46,34 +48,14 @@ export function countRequests(app: FastifyInstance): WorkerMetrics {
   }
 }
 
-/** Hooks into every route of the app. `onError` hears of sources that fail; they do not fail the rest. */
+/** Hooks into every route of the app. `onError` hears of the app's own metrics that can't be had. */
 export function measureWorker(app: FastifyInstance, slot: number, onError: (error: unknown) => void): WorkerMetrics {
   const recorder = createHttpRecorder()
   const process = watchProcess(slot)
   const events = countEvents()
   const aborts = countAborts(app.server)
-  const sources: MetricSource[] = []
-  const told = new Set<string>()
-
+  const sources = createSources(onError)
   const stopRecording = recordResponses(app, recorder)
-
-  function onDropped(name: string, value: number): void {
-    // Once: it may well be so at each scrape.
-    if (told.has(name)) return
-    told.add(name)
-    onError(new RangeError(`metric '${name}' has a value that is no finite number: ${value}; it is left out`))
-  }
-
-  async function read(source: MetricSource): Promise<MetricSnapshot[]> {
-    try {
-      const metrics = await source.getMetricsAsJSON()
-      if (isSnapshot(metrics)) return finiteOnly(metrics, onDropped)
-      onError(new TypeError('getMetricsAsJSON() must give what that of prom-client gives'))
-    } catch (error) {
-      onError(error)
-    }
-    return []
-  }
 
   return {
     stats() {
@@ -83,9 +65,10 @@ export function measureWorker(app: FastifyInstance, slot: number, onError: (erro
     async snapshot() {
       const { connections, idle } = countConnections(app.server)
       const label = String(slot)
+      const measured = process.snapshot()
       return [
         ...recorder.snapshot(),
-        ...process.snapshot(),
+        ...measured,
         ...events.snapshot(),
         {
           name: 'http_requests_aborted_total',
@@ -102,10 +85,10 @@ export function measureWorker(app: FastifyInstance, slot: number, onError: (erro
             { labels: { slot: label, state: 'idle' }, value: idle },
           ],
         },
-        ...(await Promise.all(sources.map(read))).flat(),
+        ...(await sources.read(measured)),
       ]
     },
-    add: (source) => void sources.push(source),
+    add: sources.add,
     stop() {
       stopRecording()
       process.stop()

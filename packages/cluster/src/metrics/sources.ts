@@ -1,0 +1,40 @@
+import { finiteOnly, isSnapshot, type MetricSnapshot, type MetricSource } from './snapshot.ts'
+
+/** The app's own metrics. */
+export interface Sources {
+  add(source: MetricSource): void
+  /** What all sources say, without what is in `measured` already: under the same name it would count twice. */
+  read(measured?: readonly MetricSnapshot[]): Promise<MetricSnapshot[]>
+}
+
+/** `onError` hears of sources that fail; they do not fail the rest. */
+export function createSources(onError: (error: unknown) => void): Sources {
+  const sources: MetricSource[] = []
+  const told = new Set<string>()
+
+  function onDropped(name: string, value: number): void {
+    // Once: it may well be so at each scrape.
+    if (told.has(name)) return
+    told.add(name)
+    onError(new RangeError(`metric '${name}' has a value that is no finite number: ${value}; it is left out`))
+  }
+
+  async function ask(source: MetricSource): Promise<MetricSnapshot[]> {
+    try {
+      const metrics = await source.getMetricsAsJSON()
+      if (isSnapshot(metrics)) return finiteOnly(metrics, onDropped)
+      onError(new TypeError('getMetricsAsJSON() must give what that of prom-client gives'))
+    } catch (error) {
+      onError(error)
+    }
+    return []
+  }
+
+  return {
+    add: (source) => void sources.push(source),
+    async read(measured = []) {
+      const known = new Set(measured.map(({ name }) => name))
+      return (await Promise.all(sources.map(ask))).flat().filter(({ name }) => !known.has(name))
+    },
+  }
+}
