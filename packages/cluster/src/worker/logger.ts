@@ -33,16 +33,18 @@ export function createWorkerLog(spec: WorkerSpec): WorkerLog {
       if (loggerInstance) return { ...rest, loggerInstance: loggerInstance.child(bindings) }
       if (logger === false) return options
       const settings = typeof logger === 'object' && logger !== null ? logger : {}
-      const { stream: ownStream, file, base, ...pinoOptions } = settings as Record<string, unknown>
+      const { stream: ownStream, file, base: ownBase, level, ...pinoOptions } = settings as Record<string, unknown>
+      // As in pino: whoever says anything, be it null, does without the process.
+      const base = { ...('base' in settings ? (ownBase as object | null) : processBase), ...bindings }
       // The app writes its log elsewhere, or through a transport: pino can't take our stream then.
-      if (ownStream || file || pinoOptions['transport'])
-        return { ...rest, logger: { ...settings, base: { ...(base as object | undefined), ...bindings } } as never }
+      if (ownStream || file || pinoOptions['transport']) return { ...rest, logger: { ...settings, base } as never }
       const instance = pino(
         {
-          level: spec.logLevel,
           serializers: requestSerializers,
           ...pinoOptions,
-          base: { pid: process.pid, hostname: hostname(), ...(base as object | undefined), ...bindings },
+          // Of a variable that is not set, as in Fastify, the default.
+          level: (level as string | undefined) || spec.logLevel,
+          base,
         },
         stream,
       )
@@ -55,6 +57,9 @@ export function createWorkerLog(spec: WorkerSpec): WorkerLog {
     },
   }
 }
+
+/** Pino's default. */
+const processBase = { pid: process.pid, hostname: hostname() }
 
 interface LoggedRequest {
   method: string
