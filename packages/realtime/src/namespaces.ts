@@ -3,6 +3,7 @@ import { HandshakeRefusal } from './authentication.ts'
 import { connectChannel, disconnectChannel, refuseChannel } from './channels.ts'
 import { type Client, writeDirectly } from './direct-write.ts'
 import { joinFrames } from './frames.ts'
+import { applyToOneRoom } from './one-room.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { JoinReply, JoinRequest } from './protocol.ts'
 import { serveJoins } from './rooms.ts'
@@ -62,6 +63,7 @@ export function serveNamespaces({ io, options, sessions, log, join, onSocket }: 
   function serve(namespace: Namespace): void {
     const { name } = namespace
     joinFrames(namespace.adapter)
+    applyToOneRoom(namespace.adapter)
     if (options.openNamespaces.has(name)) return
     guard(namespace as unknown as Parameters<typeof guard>[0])
     namespace.on('connection', (typed) => {
