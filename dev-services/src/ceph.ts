@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto'
-import { mkdir, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { mkdir, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { fetchDebian, libraryDirs, type Progress } from './debian.ts'
 import { DevServicesError } from './errors.ts'
 import { runProgram } from './run-program.ts'
@@ -17,11 +17,14 @@ export interface CephBinaries {
 
 /** One monitor and one storage daemon, with the configuration and the user for a gateway. */
 export interface CephCluster {
-  config: string
+  /** With the configuration in it. */
+  dir: string
   accessKeyId: string
   secretAccessKey: string
   daemons: Daemon[]
 }
+
+const CONFIG = 'ceph.conf'
 
 /** Fetches Ceph from Debian, once. */
 export async function cephBinaries(onProgress?: Progress): Promise<CephBinaries> {
@@ -38,17 +41,18 @@ export async function startCeph(ceph: CephBinaries, dir: string): Promise<CephCl
   const fsid = randomUUID()
   const osdUuid = randomUUID()
   const monitor = `v1:127.0.0.1:${await freePort()}`
-  const config = join(dir, 'ceph.conf')
-  const common = ['-c', config]
+  const common = ['-c', CONFIG]
   const tool = async (name: string, ...args: string[]): Promise<string> =>
-    (await runProgram(join(ceph.bin, name), [...common, ...args], { env: ceph.env, timeout: 60_000 })).stdout
+    (await runProgram(join(ceph.bin, name), [...common, ...args], { cwd: dir, env: ceph.env, timeout: 60_000 })).stdout
   for (const sub of ['mon', 'osd', 'run', 'rgw', 'crash']) await mkdir(join(dir, sub))
   await writeFile(join(dir, 'keyring'), '')
-  await writeFile(config, configuration(ceph, dir, { fsid, osdUuid, monitor }))
+  await symlink(ceph.lib, join(dir, 'lib'))
+  await writeFile(join(dir, CONFIG), configuration({ fsid, osdUuid, monitor }))
 
   const daemons: Daemon[] = []
   const start = (name: string, ...args: string[]): Daemon => {
     const daemon = new Daemon(join(ceph.bin, name), [...common, '-f', ...args], join(dir, `${name}.log`), {
+      cwd: dir,
       env: ceph.env,
     })
     daemons.push(daemon)
@@ -58,10 +62,10 @@ export async function startCeph(ceph: CephBinaries, dir: string): Promise<CephCl
     // The map of storage daemons is given to the monitor at birth: otherwise it takes `ceph osd new`, which is Python.
     const makeMonitor = async (): Promise<void> => {
       await Promise.all([
-        tool('osdmaptool', '--createsimple', '1', '--pg-bits', '0', '--pgp-bits', '0', join(dir, 'osdmap')),
-        tool('monmaptool', '--create', '--fsid', fsid, '--addv', 'a', `[${monitor}]`, join(dir, 'monmap')),
+        tool('osdmaptool', '--createsimple', '1', '--pg-bits', '0', '--pgp-bits', '0', 'osdmap'),
+        tool('monmaptool', '--create', '--fsid', fsid, '--addv', 'a', `[${monitor}]`, 'monmap'),
       ])
-      await tool('ceph-mon', '-i', 'a', '--mkfs', '--monmap', join(dir, 'monmap'), '--osdmap', join(dir, 'osdmap'))
+      await tool('ceph-mon', '-i', 'a', '--mkfs', '--monmap', 'monmap', '--osdmap', 'osdmap')
       start('ceph-mon', '-i', 'a')
     }
     const makeStorage = tool('ceph-osd', '--no-mon-config', '-i', '0', '--mkfs', '--osd-uuid', osdUuid)
@@ -77,7 +81,7 @@ export async function startCeph(ceph: CephBinaries, dir: string): Promise<CephCl
     const keys = ['--access-key', accessKeyId, '--secret-key', secretAccessKey]
     const user = ['--uid', 'dev', '--display-name', 'dev', '--max-buckets', '0', ...keys]
     await tool('radosgw-admin', 'user', 'create', ...user)
-    return { config, accessKeyId, secretAccessKey, daemons }
+    return { dir, accessKeyId, secretAccessKey, daemons }
   } catch (error) {
     await Promise.all(daemons.map((daemon) => daemon.kill()))
     if (error instanceof DevServicesError) throw error
@@ -89,20 +93,17 @@ export async function startCeph(ceph: CephBinaries, dir: string): Promise<CephCl
 
 /** Starts the S3 gateway of a cluster on a port. */
 export function startGateway(ceph: CephBinaries, cluster: CephCluster, port: number): Daemon {
-  const args = ['-c', cluster.config, '--no-mon-config', '-n', 'client.rgw', '-f']
-  const log = join(dirname(cluster.config), 'radosgw.log')
+  const args = ['-c', CONFIG, '--no-mon-config', '-n', 'client.rgw', '-f']
+  const log = join(cluster.dir, 'radosgw.log')
   return new Daemon(join(ceph.bin, 'radosgw'), [...args, `--rgw-frontends=beast endpoint=127.0.0.1:${port}`], log, {
+    cwd: cluster.dir,
     env: ceph.env,
   })
 }
 
 // Every name that has a default below /var or /usr must be given. The intervals are those of a cluster that shares no
 // network and has nobody to wait for; `bdev aio poll ms` is what closing a block device takes, five times per start.
-function configuration(
-  ceph: CephBinaries,
-  dir: string,
-  { fsid, osdUuid, monitor }: { fsid: string; osdUuid: string; monitor: string },
-): string {
+function configuration({ fsid, osdUuid, monitor }: { fsid: string; osdUuid: string; monitor: string }): string {
   return `[global]
 fsid = ${fsid}
 mon host = ${monitor}
@@ -118,9 +119,9 @@ mon client hunt interval = 0.2
 mon client hunt interval backoff = 1
 mon client ping interval = 1
 objecter tick interval = 0.5
-run dir = ${dir}/run
-crash dir = ${dir}/crash
-keyring = ${dir}/keyring
+run dir = run
+crash dir = crash
+keyring = keyring
 admin socket =
 log file =
 log to file = false
@@ -134,9 +135,9 @@ debug rocksdb = 1
 debug bluestore = 0
 debug bluefs = 0
 debug bdev = 0
-plugin dir = ${ceph.lib}/ceph
-erasure code dir = ${ceph.lib}/ceph/erasure-code
-osd class dir = ${ceph.lib}/rados-classes
+plugin dir = lib/ceph
+erasure code dir = lib/ceph/erasure-code
+osd class dir = lib/rados-classes
 osd crush chooseleaf type = 0
 osd pool default size = 1
 osd pool default min size = 1
@@ -145,7 +146,7 @@ osd pool default pgp num = 1
 osd pool default pg autoscale mode = off
 mon allow pool size one = true
 mon max pg per osd = 1000
-mon data = ${dir}/mon
+mon data = mon
 mon data avail crit = 0
 mon data avail warn = 0
 paxos propose interval = 0.02
@@ -154,7 +155,7 @@ paxos min wait = 0.01
 [osd]
 public addr = 127.0.0.1
 cluster addr = 127.0.0.1
-osd data = ${dir}/osd
+osd data = osd
 osd uuid = ${osdUuid}
 osd objectstore = bluestore
 bluestore block create = true
@@ -167,7 +168,7 @@ osd class load list = *
 osd class default list = *
 
 [client.rgw]
-rgw data = ${dir}/rgw
+rgw data = rgw
 rgw thread pool size = 64
 rgw run sync thread = false
 rgw enable usage log = false

@@ -1,19 +1,20 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
-import { hostname } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { PID_SPACE } from './pid-space.ts'
 import { isAlive } from './proc.ts'
 
 const HEARTBEAT = 2_000
 const STALE = 20_000
 
 /**
- * Runs `work` while holding the directory `path` as a lock between processes. A lock whose holder is gone (its pid on
- * this host, or no sign of life for 20 s) is taken over. `onWait` is called once if somebody else holds it.
+ * Runs `work` while holding the directory `path` as a lock between processes. A lock whose holder is gone (its pid, where
+ * that can be judged from here, or no sign of life for 20 s) is taken over. `onWait` is called once if somebody else
+ * holds it.
  */
 export async function withLock<T>(path: string, work: () => Promise<T>, onWait?: () => void): Promise<T> {
-  const token = `${hostname()} ${process.pid} ${randomUUID()}`
+  const token = `${PID_SPACE} ${process.pid} ${randomUUID()}`
   await mkdir(dirname(path), { recursive: true })
   for (let waited = false; ; waited = true) {
     try {
@@ -47,8 +48,8 @@ async function removeIfStale(path: string): Promise<void> {
     ({ mtimeMs }) => Date.now() - mtimeMs,
     () => 0,
   )
-  const [host, pid] = (seen ?? '').split(' ')
-  const dead = host === hostname() && !isAlive(Number(pid))
+  const [space, pid] = (seen ?? '').split(' ')
+  const dead = space === PID_SPACE && !isAlive(Number(pid))
   if (!dead && age < STALE) return
   // Of several that see it stale only one gets to rename it; if that one came too late and moved a fresh lock, back.
   const aside = `${path}.${randomUUID()}`

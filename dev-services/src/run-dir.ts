@@ -1,25 +1,26 @@
 import { execFile } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises'
-import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { cacheDir } from './cache-dir.ts'
+import { PID_SPACE } from './pid-space.ts'
 import { isAlive } from './proc.ts'
 
 const run = promisify(execFile)
 
-// Containers that share the cache have pids of their own: only this host's leftovers can be judged.
-const HOST = hostname().replace(/[^a-zA-Z0-9]/g, '_')
-
-/** A new empty directory for one running server. Those of processes that are gone are removed on the way. */
+/**
+ * A new empty directory for one running server. Those of processes that are gone are removed on the way, where that can
+ * be judged from here.
+ */
 export async function makeRunDir(base: string = join(cacheDir(), 'run')): Promise<string> {
   mkdirSync(base, { recursive: true })
   for (const name of await readdir(base).catch(() => [])) {
-    const [host, pid] = name.split('-')
-    if (host === HOST && Number(pid) > 0 && !isAlive(Number(pid))) await removeRunDir(join(base, name)).catch(() => {})
+    const [space, pid] = name.split('-')
+    if (space === PID_SPACE && Number(pid) > 0 && !isAlive(Number(pid)))
+      await removeRunDir(join(base, name)).catch(() => {})
   }
-  return mkdtemp(join(base, `${HOST}-${process.pid}-`))
+  return mkdtemp(join(base, `${PID_SPACE}-${process.pid}-`))
 }
 
 /** Removes the directory of a server that has ended. */

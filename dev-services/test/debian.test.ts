@@ -1,11 +1,12 @@
 import { execFile } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync, existsSync, utimesSync } from 'node:fs'
-import { hostname, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { type DebianTool, debianTool } from '../src/index.ts'
 import { withLock } from '../src/lock.ts'
+import { PID_SPACE } from '../src/pid-space.ts'
 import { runNode } from './run.ts'
 
 const run = promisify(execFile)
@@ -47,7 +48,7 @@ describe('fetching', () => {
     // What a process leaves that is killed while it fetches, and lists that don't name what is looked for.
     mkdirSync(join(base, 'unfinished-1', 'root'), { recursive: true })
     mkdirSync(join(base, 'fetch.lock'))
-    writeFileSync(join(base, 'fetch.lock', 'holder'), `${hostname()} ${2 ** 22 + 1} gone`)
+    writeFileSync(join(base, 'fetch.lock', 'holder'), `${PID_SPACE} ${2 ** 22 + 1} gone`)
     rmSync(join(base, 'apt', 'lists'), { recursive: true })
     const repaired = runNode('fixtures/start.mjs', ['redis', 'once'], env)
     expect(await repaired.outcome()).toMatchObject({ code: 0 })
@@ -184,7 +185,7 @@ describe('withLock', () => {
   test('is taken over from a process that is gone, and from one on another host that gives no sign of life', async () => {
     const path = join(emptyDir(), 'lock')
     for (const [holder, age] of [
-      [`${hostname()} ${2 ** 22 + 1} gone`, 0],
+      [`${PID_SPACE} ${2 ** 22 + 1} gone`, 0],
       ['elsewhere 1 silent', 60_000],
     ] as const) {
       mkdirSync(path)

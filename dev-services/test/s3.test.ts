@@ -1,4 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
@@ -11,8 +14,8 @@ import {
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
 import { createPresignedPost } from '@aws-sdk/s3-presigned-post'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
-import { isAlive, startS3, type S3Server } from '../src/index.ts'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { cacheDir, isAlive, startS3, type S3Server } from '../src/index.ts'
 import { childrenOf } from '../src/proc.ts'
 
 let server: S3Server
@@ -132,5 +135,19 @@ describe('startS3', () => {
     expect(daemons.length).toBeGreaterThanOrEqual(3)
     await Promise.all([other.stop(), other.stop()])
     expect(daemons.filter(isAlive)).toEqual([])
+  })
+
+  test('starts wherever the cache is, whatever letters its path has', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'dev-services-'))
+    onTestFinished(() => rmSync(dir, { recursive: true, force: true }))
+    const cache = join(dir, 'Büro #1, "mine"')
+    mkdirSync(cache)
+    symlinkSync(join(cacheDir(), 'debian'), join(cache, 'debian'))
+    vi.stubEnv('FASTIFY_SCALE_CACHE', cache)
+    const lines: string[] = []
+    const other = await startS3({ onProgress: (line) => lines.push(line) }).finally(() => vi.unstubAllEnvs())
+    onTestFinished(() => other.stop())
+    expect(lines).toEqual([])
+    expect((await fetch(other.endpoint)).ok).toBe(true)
   })
 })
