@@ -1,4 +1,5 @@
 import { existsSync, readdirSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { defineConfig, type TestProjectConfiguration } from 'vitest/config'
 
 // One project for each package and folder, named after it: `vitest run --project auth`.
@@ -43,7 +44,7 @@ export default defineConfig({
             only: true,
             checker: 'tsc',
             include: ['{packages/*,dev-services}/test/**/*.test-d.ts'],
-            tsconfig: new URL('tsconfig.tests.json', import.meta.url).pathname,
+            tsconfig: fileURLToPath(new URL('tsconfig.tests.json', import.meta.url)),
             ignoreSourceErrors: true,
           },
         },

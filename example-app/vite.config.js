@@ -1,8 +1,9 @@
+import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vite'
 
 // The page is built into the server's own output, from where Node serves it in development.
 export default defineConfig({
-  root: new URL('web/', import.meta.url).pathname,
-  build: { outDir: new URL('dist/public/', import.meta.url).pathname, emptyOutDir: true },
+  root: fileURLToPath(new URL('web/', import.meta.url)),
+  build: { outDir: fileURLToPath(new URL('dist/public/', import.meta.url)), emptyOutDir: true },
   logLevel: 'warn',
 })
