@@ -17,7 +17,8 @@ export function toPublicId({ queue, jobId }: JobRef): string {
   return `${queue}.${jobId}`
 }
 
-export function fromPublicId(id: string): JobRef | undefined {
+export function fromPublicId(id: unknown): JobRef | undefined {
+  if (typeof id !== 'string') return undefined
   const dot = id.indexOf('.')
   return dot > 0 && dot < id.length - 1 ? { queue: id.slice(0, dot), jobId: id.slice(dot + 1) } : undefined
 }

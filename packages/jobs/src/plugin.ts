@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { addDrainStep, addReadinessCheck, openConnections, refuseTaken, withDeadline } from '@fastify-scale/kit'
 import { type Job, Queue, QueueEvents } from 'bullmq'
 import type { FastifyPluginAsync } from 'fastify'
@@ -49,6 +50,8 @@ const plugin: FastifyPluginAsync<ScaleJobsOptions> = async (fastify, userOptions
   const client = await connections.command({ timeout: options.timeout })
   const queues = new Map<string, Queue>()
   const events = new Map<string, QueueEvents>()
+  const closing = new AbortController()
+  setMaxListeners(0, closing.signal)
 
   function queueOf(name: string): Queue | undefined {
     if (!Object.hasOwn(options.queues, name)) return undefined
@@ -72,6 +75,8 @@ const plugin: FastifyPluginAsync<ScaleJobsOptions> = async (fastify, userOptions
     if (!one) {
       one = new QueueEvents(name, { connection: connections.patient({ name: `events:${name}` }), prefix })
       one.on('error', (error) => log.debug({ err: error, queue: name }, 'jobs: events of a queue met an error'))
+      // One for each who waits.
+      one.setMaxListeners(0)
       events.set(name, one)
     }
     return one
@@ -107,7 +112,7 @@ const plugin: FastifyPluginAsync<ScaleJobsOptions> = async (fastify, userOptions
       role,
       definitions,
       producer,
-      reader: createReader({ client, queueOf, eventsOf, timeout: options.timeout }),
+      reader: createReader({ client, queueOf, eventsOf, timeout: options.timeout, closing: closing.signal }),
       idempotency: options.idempotency,
       queues: () => Object.keys(options.queues).map((name) => queueOf(name) as Queue),
       onCron: (...cron) => crons.push(cron),
@@ -161,6 +166,7 @@ const plugin: FastifyPluginAsync<ScaleJobsOptions> = async (fastify, userOptions
   })
 
   fastify.addHook('onClose', async function scaleJobsClose() {
+    closing.abort()
     await Promise.all(tickers.map((ticker) => ticker.stop()))
     await workers.close()
     await sandboxes.close()

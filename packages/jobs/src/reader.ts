@@ -1,8 +1,9 @@
-import { type RedisClient, pause, untilReady, withDeadline } from '@fastify-scale/kit'
+import { type RedisClient, untilReady, withDeadline } from '@fastify-scale/kit'
 import type { Job, Queue, QueueEvents } from 'bullmq'
-import { FailedError, NotFoundError, OptionError, UnavailableError, WaitError } from './errors.ts'
+import { NotFoundError, OptionError, UnavailableError } from './errors.ts'
 import { fromPublicId, toPublicId } from './ids.ts'
 import type { DeadLetter, JobState, JobStatus, QueueCounts } from './types.ts'
+import { waitForEnd } from './waiting.ts'
 
 export interface ReaderOptions {
   client: RedisClient
@@ -12,6 +13,8 @@ export interface ReaderOptions {
   eventsOf: (name: string) => QueueEvents
   /** For one question to Redis, in ms. */
   timeout: number
+  /** Aborts when the service closes: nothing is waited for any more. */
+  closing: AbortSignal
 }
 
 /** Asks for jobs. Everything throws SCALE_JOBS_UNAVAILABLE where Redis does not answer in time. */
@@ -22,9 +25,6 @@ export interface Reader {
   retry(id: string): Promise<void>
   counts(queue: string): Promise<QueueCounts>
 }
-
-const FIRST_SLICE_MS = 250
-const SLICE_MS = 5_000
 
 /** Where BullMQ counts in a job's hash how often it lost its process, and does not forget it when the job is run again. */
 const CRASHES = 'stc'
@@ -40,7 +40,7 @@ const STATES: Readonly<Record<string, JobState>> = {
   failed: 'failed',
 }
 
-export function createReader({ client, queueOf, eventsOf, timeout }: ReaderOptions): Reader {
+export function createReader({ client, queueOf, eventsOf, timeout, closing }: ReaderOptions): Reader {
   async function ask<T>(what: string, question: () => Promise<T>): Promise<T> {
     try {
       await untilReady(client, timeout)
@@ -53,7 +53,11 @@ export function createReader({ client, queueOf, eventsOf, timeout }: ReaderOptio
 
   async function find(id: string): Promise<Job | undefined> {
     const ref = fromPublicId(id)
-    return (await (ref && queueOf(ref.queue))?.getJob(ref?.jobId as string)) as Job | undefined
+    const job = (await (ref && queueOf(ref.queue))?.getJob(ref?.jobId as string).catch(unlessWrongType)) as
+      | Job
+      | undefined
+    // BullMQ keeps other things under keys of the same form.
+    return job?.name === undefined ? undefined : job
   }
 
   async function demand(id: string): Promise<Job> {
@@ -78,23 +82,10 @@ export function createReader({ client, queueOf, eventsOf, timeout }: ReaderOptio
       }),
 
     async waitUntilFinished(id, patience) {
-      const until = performance.now() + patience
-      const job = await ask(`looking up job '${id}'`, () => demand(id))
-      const events = eventsOf(job.queueName)
-      for (let longest = FIRST_SLICE_MS; ; longest = Math.min(longest * 2, SLICE_MS)) {
-        const left = until - performance.now()
-        if (left <= 0) throw new WaitError(`job '${id}' did not end within ${patience} ms`)
-        // In slices: each begins with a look, since an event from before the events are listened to is never heard.
-        const slice = Math.min(left, longest)
-        try {
-          return (await withDeadline(job.waitUntilFinished(events, slice), slice + 500, 'waiting')) as unknown
-        } catch {
-          const { state, error } = (await this.status(id).catch(() => undefined)) ?? {}
-          if (state === 'failed') throw new FailedError(`job '${id}' failed: ${error}`)
-          // Redis away: what it would say is not known yet.
-          await pause(Math.min(50, Math.max(0, until - performance.now())))
-        }
-      }
+      const ref = fromPublicId(id)
+      if (!ref || !queueOf(ref.queue)) throw new NotFoundError(`there is no job '${id}'`)
+      const look = (): Promise<JobStatus | undefined> => this.status(id)
+      return waitForEnd({ id, jobId: ref.jobId, look, events: eventsOf(ref.queue), patience, closing })
     },
 
     deadLetters: (name, limit) => {
@@ -116,7 +107,13 @@ export function createReader({ client, queueOf, eventsOf, timeout }: ReaderOptio
         const job = await demand(id)
         if ((await job.getState()) !== 'failed') throw new NotFoundError(`job '${id}' is no dead letter`)
         await client.hdel(known(job.queueName).toKey(job.id as string), CRASHES)
-        await job.retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: true })
+        try {
+          await job.retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: true })
+        } catch (error) {
+          // Somebody else was first.
+          if ((await job.getState()) !== 'failed') throw new NotFoundError(`job '${id}' is no dead letter`)
+          throw error
+        }
       }),
 
     counts: (name) => {
@@ -128,6 +125,11 @@ export function createReader({ client, queueOf, eventsOf, timeout }: ReaderOptio
       })
     },
   }
+}
+
+/** A key that holds something else holds no job. */
+function unlessWrongType(error: Error): undefined {
+  if (!error.message.startsWith('WRONGTYPE')) throw error
 }
 
 function toStatus(job: Job, state: JobState): JobStatus {

@@ -166,6 +166,11 @@ function contextOf(
     reruns: Math.max(0, job.attemptsStarted - job.attemptsMade - 1),
     idempotencyKey: key ?? id,
     log: log.child({ job: id, name }),
-    progress: (value) => job.updateProgress(value),
+    progress(value) {
+      const reported = job.updateProgress(value)
+      // Few wait for it, and a job may be gone: nobody's rejection would end the process.
+      reported.catch(() => undefined)
+      return reported
+    },
   }
 }

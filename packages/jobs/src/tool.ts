@@ -51,6 +51,7 @@ export async function openTool({ redis, prefix }: { redis: string; prefix: strin
         throw fail('the command does not wait for jobs')
       },
       timeout: TIMEOUT,
+      closing: new AbortController().signal,
     }),
     async queues() {
       const names = new Set<string>()

@@ -153,7 +153,7 @@ export interface JobsApi {
   /** `undefined` where there is no such job (any more). @throws SCALE_JOBS_UNAVAILABLE */
   status(id: string): Promise<JobStatus | undefined>
   /**
-   * Waits for a job's result, at most `timeout` (default 30 s).
+   * Waits for a job's result, at most `timeout` (default 30 s), also while Redis is away. The service's close ends it.
    *
    * @throws SCALE_JOBS_FAILED, SCALE_JOBS_WAIT, SCALE_JOBS_NOT_FOUND, SCALE_JOBS_UNAVAILABLE
    */
@@ -163,7 +163,10 @@ export interface JobsApi {
   /** Runs a dead letter again, with all its attempts. @throws SCALE_JOBS_NOT_FOUND */
   retry(id: string): Promise<void>
   counts(queue: string): Promise<QueueCounts>
-  /** BullMQ's own queues, for what this plugin does not wrap (bull-board, flows). */
+  /**
+   * BullMQ's own queues, for what this plugin does not wrap (bull-board, pausing a queue). A job that is added past this plugin,
+   * in a flow for example, reaches a handler of `define` where its `data` are `{ v: 1, data }`.
+   */
   queues(): Queue[]
 }
 

@@ -105,19 +105,24 @@ describe('wrong data', () => {
     expect(await app.jobs.counts('default')).toMatchObject({ waiting: 8 })
   })
 
-  test.each(['nothing', 'nothing.at-all', 'default.', '.x', 'default.__proto__', '__proto__.x', 'constructor.x', ''])(
-    'an id that is none, %j, is not found',
-    async (id) => {
-      const app = await bench.create()
-      await app.ready()
-      expect(await app.jobs.status(id)).toBeUndefined()
-      await expect(app.jobs.waitUntilFinished(id)).rejects.toMatchObject({
-        code: 'SCALE_JOBS_NOT_FOUND',
-        statusCode: 404,
-      })
-      await expect(app.jobs.retry(id)).rejects.toMatchObject({ code: 'SCALE_JOBS_NOT_FOUND' })
-    },
-  )
+  test.each([
+    ...['nothing', 'nothing.at-all', 'default.', '.x', 'default.__proto__', '__proto__.x', 'constructor.x', ''],
+    // BullMQ has keys of these names, of other types or with other things.
+    ...['default.meta', 'default.id', 'default.wait', 'default.prioritized', 'default.events'],
+    ...[undefined, null, 5, {}],
+  ])('an id that is none, %j, is not found', async (given) => {
+    const id = given as string
+    const app = await bench.create({ role: 'web' })
+    const work = app.jobs.define('work', () => undefined)
+    await app.ready()
+    await work.add(1)
+    expect(await app.jobs.status(id)).toBeUndefined()
+    await expect(app.jobs.waitUntilFinished(id)).rejects.toMatchObject({
+      code: 'SCALE_JOBS_NOT_FOUND',
+      statusCode: 404,
+    })
+    await expect(app.jobs.retry(id)).rejects.toMatchObject({ code: 'SCALE_JOBS_NOT_FOUND' })
+  })
 
   test('data that somebody else put into the queue fail for good and are kept', async () => {
     const app = await bench.create()

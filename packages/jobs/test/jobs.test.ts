@@ -74,6 +74,24 @@ describe('jobs', () => {
     await expect(app.jobs.retry(id)).rejects.toMatchObject({ code: 'SCALE_JOBS_NOT_FOUND' })
   })
 
+  test('a dead letter that several run again at once runs again once', async () => {
+    const app = await bench.create()
+    let runs = 0
+    const work = app.jobs.define('work', { attempts: 1 }, () => {
+      if (++runs === 1) throw new Error('broken')
+      return 'mended'
+    })
+    await app.ready()
+    const { id } = await work.add(undefined)
+    await expect(app.jobs.waitUntilFinished(id)).rejects.toMatchObject({ code: 'SCALE_JOBS_FAILED' })
+    const again = await Promise.all(
+      Array.from({ length: 5 }, () => app.jobs.retry(id).catch((error: { code: string }) => error.code)),
+    )
+    expect(again.sort()).toEqual([...Array.from({ length: 4 }, () => 'SCALE_JOBS_NOT_FOUND'), undefined])
+    expect(await app.jobs.waitUntilFinished(id)).toBe('mended')
+    expect(runs).toBe(2)
+  })
+
   test('jobs of one key are one job, also when it is done and for other names another', async () => {
     const app = await bench.create()
     const seen: string[] = []
