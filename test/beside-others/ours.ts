@@ -34,7 +34,14 @@ export async function registerOurs(
   const secret = 'a secret of ours that is long enough for it'
   await app.register(scaleAuth, { secret, issuer: 'ours', sessions: at, decorators })
   await app.register(scaleCompress, { threshold: 100 })
-  await app.register(scaleCache, { ...at, prefix: `${prefix}:cache`, decorator: names.cache, ttl: '1m' })
+  await app.register(scaleCache, {
+    ...at,
+    prefix: `${prefix}:cache`,
+    decorator: names.cache,
+    ttl: '1m',
+    // What a busy machine keeps waiting is still to be cached.
+    commandTimeout: '2s',
+  })
   await app.register(scaleStorage, {
     multipart,
     bucket: s3.bucket,
