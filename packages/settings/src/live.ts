@@ -75,11 +75,15 @@ export function createLive(options: LiveOptions): Live {
     versions.set(key, version)
     const change: LiveChange = Object.freeze({ key, value, previous, version, at, by, reset: json === '' })
     options.onChanged(change)
-    for (const listener of Array.from(listeners.get(key) ?? []))
+    const set = listeners.get(key)
+    for (const listener of Array.from(set ?? [])) {
+      // One that was called before may have stopped it.
+      if (!set?.has(listener)) continue
       callListener(
         () => listener(value, previous, change),
         (error) => options.onListenerError(key, error),
       )
+    }
   }
 
   function wake(): void {
@@ -111,8 +115,10 @@ export function createLive(options: LiveOptions): Live {
     listen(key, listener) {
       const set = listeners.get(key) ?? new Set()
       listeners.set(key, set)
-      set.add(listener)
-      return () => set.delete(listener)
+      // One function may listen twice, and each is stopped by itself.
+      const own: LiveListener = (...args) => listener(...args)
+      set.add(own)
+      return () => set.delete(own)
     },
     reached(key, version, signal) {
       return new Promise((resolve) => {
@@ -133,11 +139,19 @@ export function createLive(options: LiveOptions): Live {
         try {
           return parse(definition, text)
         } catch {
-          // Of another release: shown as it was.
-          return JSON.parse(text)
+          return asItIs(text)
         }
       }
       return Object.freeze({ key, value: read(json), previous: read(previous), version, at, by, reset: json === '' })
     },
+  }
+}
+
+/** What this release refuses, for the history: of another release, or not even JSON. */
+function asItIs(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
   }
 }

@@ -25,6 +25,8 @@ declare module 'fastify' {
 }
 
 const PACKAGE = '@fastify-scale/settings'
+/** How long registration waits for the first load at most, after it waited for the connection. */
+const FIRST_LOAD_MS = 2_000
 
 const plugin: FastifyPluginAsync<SettingsOptions> = async (fastify, userOptions) => {
   const { definitions, decorator, prefix, timeout, history, maxSize, redis } = resolveOptions(userOptions)
@@ -85,7 +87,7 @@ const plugin: FastifyPluginAsync<SettingsOptions> = async (fastify, userOptions)
     },
   })
   // A service that is up has its settings; one whose Redis is away comes up with the defaults and is not ready.
-  await Promise.race([firstLoad, pause(timeout)])
+  await Promise.race([firstLoad, pause(Math.min(timeout, FIRST_LOAD_MS))])
   if (!loaded) log.warn('settings: Redis did not answer; defaults apply until it does')
 }
 

@@ -83,6 +83,8 @@ function define(ajv: Ajv, key: string, schema: SettingSchema): Definition {
   } catch (error) {
     throw new OptionError(`the schema of setting '${key}' is wrong: ${(error as Error).message}`)
   }
+  // Its answer is a promise, which would be taken for yes.
+  if ('$async' in validate) throw new OptionError(`the schema of setting '${key}' must not be asynchronous ('$async')`)
   const parse = (json: string): unknown => {
     let value: unknown
     try {

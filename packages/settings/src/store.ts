@@ -5,6 +5,7 @@ import {
   defineScript,
   isRefusal,
   retryWithin,
+  withDeadline,
 } from '@fastify-scale/kit'
 import { ConflictError, UnavailableError } from './errors.ts'
 import { SET } from './lua/set.lua.ts'
@@ -68,6 +69,9 @@ export function toChange({ fields }: StreamEntry): StoredChange | undefined {
   return { key, json, previous: previous ?? '', version, at: Number(at), by: by || undefined }
 }
 
+/** How far the clock of a Redis that took over may be behind, in ms. */
+const SKEW_MS = 1_000
+
 export interface WriteOptions {
   client: RedisClient
   clock: RedisClock
@@ -103,11 +107,12 @@ export async function write(options: WriteOptions, change: Write): Promise<Store
   let deadline: number | undefined
   let sent = false
   try {
-    return await retryWithin(
+    const attempts = retryWithin(
       timeout,
       async (left) => {
         deadline ??= await clock.deadline(left)
-        const args = [deadline, key, json, ifVersion ?? '', by ?? '', options.history, id, sent ? '1' : '']
+        const since = sent ? deadline - timeout - SKEW_MS : ''
+        const args = [deadline, key, json, ifVersion ?? '', by ?? '', options.history, id, since]
         sent = true
         const reply = (await setScript(client, [keys.values, keys.changes], args)) as string[]
         const [outcome, version, at, previous] = reply as [string, string, string, string]
@@ -118,10 +123,14 @@ export async function write(options: WriteOptions, change: Write): Promise<Store
               ? `setting '${key}' has a value of another release, version ${version}, which this release refuses: reset it, or set it without ifVersion`
               : `setting '${key}' has version ${version}, not ${ifVersion}: read it again and decide anew`,
           )
-        throw new UnavailableError('it came too late')
+        throw new UnavailableError(
+          outcome === 'LOST' ? 'whether an attempt got through is not known any more' : 'it came too late',
+        )
       },
-      (error) => error instanceof ConflictError || isRefusal(error),
+      (error) => error instanceof ConflictError || error instanceof UnavailableError || isRefusal(error),
     )
+    // One attempt may ask for the clock as well, and each answer has the whole time.
+    return await withDeadline(attempts, timeout, 'the change')
   } catch (error) {
     if (error instanceof ConflictError) throw error
     throw new UnavailableError(

@@ -1,5 +1,5 @@
 import { runReadinessChecks } from '@fastify-scale/kit'
-import { faultProxy, startRedis, waitFor } from '@fastify-scale/dev-services'
+import { type FaultProxy, faultProxy, startRedis, waitFor } from '@fastify-scale/dev-services'
 import { Redis } from 'ioredis'
 import { describe, expect, test } from 'vitest'
 import { loadedChannel } from '../src/index.ts'
@@ -119,6 +119,52 @@ describe('Redis emptied while it runs', () => {
   })
 })
 
+describe('a link that is slow or breaks', () => {
+  test('a change whose answer is lost is made once, however many others are made before it is asked about again', async () => {
+    const proxy = await faultProxy({ target: bench.redis.url })
+    const other = bench.settings(await bench.start())
+    const settings = bench.settings(await bench.start({ redis: proxy.url, timeout: '10s' }))
+    await settings.set('mail', 'you@example.org')
+    const { outcome } = await loseAnswer(proxy, () => settings.set('limit', 1, { by: 'the first' }))
+    await waitFor(() => other.get('limit') === 1)
+    for (let i = 1; i <= 120; i++) await other.set('limit', 1_000 + i)
+    await proxy.accept()
+    expect(await outcome).toMatchObject({ value: 1, previous: 10 })
+    expect(other.get('limit')).toBe(1_120)
+    const history = await other.history('limit', { limit: 1_000 })
+    expect(history.filter(({ by }) => by === 'the first')).toHaveLength(1)
+    await proxy.stop()
+  })
+
+  test('where it can not be told whether a change was made, it is not made again', async () => {
+    const proxy = await faultProxy({ target: bench.redis.url })
+    const other = bench.settings(await bench.start({ history: 1 }))
+    const settings = bench.settings(await bench.start({ redis: proxy.url, timeout: '10s', history: 1 }))
+    await settings.set('mail', 'you@example.org')
+    const { outcome } = await loseAnswer(proxy, () => settings.set('limit', 1, { by: 'the first' }))
+    await waitFor(() => other.get('limit') === 1)
+    // The stream keeps about the last hundred of these.
+    for (let i = 1; i <= 250; i++) await other.set('limit', 1_000 + i)
+    await proxy.accept()
+    await expect(outcome).rejects.toMatchObject({ code: 'SCALE_SETTINGS_UNAVAILABLE' })
+    expect(other.get('limit')).toBe(1_250)
+    await proxy.stop()
+  })
+
+  test('set is over within its timeout, however much of it the clock of Redis took', async () => {
+    const proxy = await faultProxy({ target: bench.redis.url })
+    const settings = bench.settings(await bench.start({ redis: proxy.url, timeout: '1s' }))
+    proxy.intercept = ({ chunk }) => (chunk.includes('the first') ? 'hang' : undefined)
+    proxy.latency(400)
+    const start = performance.now()
+    await expect(settings.set('limit', 1, { by: 'the first' })).rejects.toMatchObject({
+      code: 'SCALE_SETTINGS_UNAVAILABLE',
+    })
+    expect(performance.now() - start).toBeLessThan(1_500)
+    await proxy.stop()
+  })
+})
+
 describe('Redis away at the start', () => {
   test('the service comes up with its defaults in bounded time and is not ready; it loads when Redis comes', async () => {
     const redis = await startRedis()
@@ -139,4 +185,28 @@ describe('Redis away at the start', () => {
     expect(settings.get('limit')).toBe(7)
     await redis.stop()
   })
+
+  test('registration does not fail, however long a change may take', async () => {
+    const redis = await startRedis()
+    await redis.stop()
+    const app = await bench.start({ redis: redis.url, timeout: '1m' })
+    expect(bench.settings(app).get('limit')).toBe(10)
+  })
 })
+
+/** Calls `set` by 'the first'; its answer is lost with the connection, and the proxy refuses another one. */
+async function loseAnswer<T>(proxy: FaultProxy, set: () => Promise<T>): Promise<{ outcome: Promise<T> }> {
+  let asked: number | undefined
+  let cut = false
+  proxy.intercept = ({ direction, chunk, connection }) => {
+    if (direction === 'request' && chunk.includes('the first')) asked = connection
+    if (cut || direction !== 'response' || connection !== asked) return undefined
+    cut = true
+    return 'cut'
+  }
+  await proxy.refuse()
+  const outcome = set()
+  outcome.catch(() => undefined)
+  await waitFor(() => cut)
+  return { outcome }
+}

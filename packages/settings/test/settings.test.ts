@@ -186,6 +186,7 @@ describe('bad input', () => {
       "'limit'",
     ],
     ['a schema that is wrong', { schema: { limit: { type: 'intger', default: 1 } as object } }, "'limit'"],
+    ['an asynchronous schema', { schema: { limit: { $async: true, type: 'integer', default: 1 } } }, "'limit'"],
     ['no settings', { schema: {} }, 'no settings'],
     ['a misspelt option', { prefx: 'x' } as object, "'prefx'"],
     ['a prefix with braces', { prefix: '{a}' }, "'prefix'"],
@@ -211,6 +212,7 @@ describe('bad input', () => {
     await add({ something: 'else' })
     await add({ k: 'limit', v: '7', o: '', n: `${version + 2}`, at: `${version}`, by: '' })
     await waitFor(() => settings.get('limit') === 7)
+    expect((await settings.history('limit')).map(({ value }) => value)).toEqual([7, 'not json', -5])
     // The same in the hash, for a process that starts now.
     await raw.hset('{foreign}:1:values', {
       limit: '5:"x"',
@@ -264,42 +266,6 @@ describe('the plugin', () => {
     expect(client.status).toBe('ready')
     client.disconnect()
     raw.disconnect()
-  })
-
-  test('a listener that throws or stops itself does not disturb the others', async () => {
-    const settings = bench.settings(await bench.start())
-    const seen: unknown[] = []
-    settings.onChange('limit', () => {
-      throw new Error('listener')
-    })
-    const stop = settings.onChange('limit', (value) => {
-      seen.push(['once', value])
-      stop()
-    })
-    settings.onChange('limit', (value) => seen.push(['always', value]))
-    await settings.set('limit', 1)
-    await settings.set('limit', 2)
-    expect(seen).toEqual([
-      ['once', 1],
-      ['always', 1],
-      ['always', 2],
-    ])
-  })
-
-  test('an async listener that rejects is logged, and ends no process', async () => {
-    const lines: string[] = []
-    const app = Fastify({ logger: { stream: { write: (line) => void lines.push(line) } } })
-    await app.register(scaleSettings, { redis: bench.redis.url, schema, prefix: bench.prefix } as SettingsOptions)
-    const settings = bench.settings(app)
-    settings.onChange('limit', async (value) => {
-      await Promise.resolve()
-      throw new Error(`resize to ${String(value)} failed`)
-    })
-    await settings.set('limit', 7)
-    await waitFor(() => lines.some((line) => line.includes('resize to 7 failed')))
-    await settings.set('limit', 8)
-    expect(settings.get('limit')).toBe(8)
-    await app.close()
   })
 
   test('each change is published on the channel', async () => {

@@ -5,18 +5,21 @@ import { LUA_LATE } from '@fastify-scale/kit'
  *
  * KEYS: hash of values, stream of changes.
  * ARGV: deadline, setting, value as JSON ('' for the default), version required ('' for any), who, length of the stream,
- * id of this call, '1' where an earlier attempt may have got through.
+ * id of this call, where an earlier attempt may have got through the time in ms before which it did not (else '').
  *
- * A field of the hash is `<version>:<json>`. Returns `{'OK', version, at, previous, entry}`, `{'CONFLICT', version}` or
- * `{'LATE'}`. A version is the time in ms or one more than the last: it also grows where the data were lost in between.
+ * A field of the hash is `<version>:<json>`. Returns `{'OK', version, at, previous}`, `{'CONFLICT', version}`, `{'LATE'}`,
+ * or `{'LOST'}` where the entry of an earlier attempt may have been trimmed already. A version is the time in ms or one more than the last: it also grows where the data were lost in between.
  */
 export const SET: string = `${LUA_LATE}
-if ARGV[8] == '1' then
-  for _, entry in ipairs(redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 100)) do
+if ARGV[8] ~= '' then
+  for _, entry in ipairs(redis.call('XREVRANGE', KEYS[2], '+', ARGV[8])) do
     local fields = {}
     for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end
     if fields.id == ARGV[7] then return { 'OK', fields.n, fields.at, fields.o } end
   end
+  local oldest = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
+  local full = redis.call('XLEN', KEYS[2]) >= tonumber(ARGV[6])
+  if full and tonumber(string.match(oldest[1], '^%d+')) >= tonumber(ARGV[8]) then return { 'LOST' } end
 end
 if late(ARGV[1]) then return { 'LATE' } end
 local version, previous = 0, ''
