@@ -175,12 +175,13 @@ test('on a killed Redis a command fails at once, pending ones too, and the conne
   }
 })
 
-test('registration waits for a dead Redis only within its bound', async () => {
+// Fastify gives a plugin 10 s.
+test.each([100, 60_000])('registration waits for a dead Redis only within its bound: %i', async (timeout) => {
   const server = await startRedis()
   await server.stop()
   const connections = await connect(server.url)
   const start = performance.now()
-  const command = await connections.command({ timeout: 100 })
-  expect(performance.now() - start).toBeLessThan(5_000)
+  const command = await connections.command({ timeout })
+  expect(performance.now() - start).toBeLessThan(7_500)
   await expect(command.get('k')).rejects.toThrow()
 })

@@ -33,7 +33,7 @@ export interface Connections {
   readonly keyPrefix: string
   /**
    * For requests: each command settles within `timeout` ms, nothing queues while Redis is away, nothing is sent again
-   * after a reconnect. Waits for the connection at most `timeout` ms (at least 1 s) and then returns it as it is.
+   * after a reconnect. Waits for the connection at most `timeout` ms (1 s to 5 s) and then returns it as it is.
    */
   command(options: { timeout: number; name?: string; overrides?: RedisOptions }): Promise<RedisClient>
   /**
@@ -99,7 +99,8 @@ export async function openConnections(options: ConnectionsOptions): Promise<Conn
         },
         { enableOfflineQueue: false, slotsRefreshTimeout: Math.max(timeout, 500) },
       )
-      await untilReady(client, Math.max(timeout, 1_000)).catch(() => undefined)
+      // Below Fastify's `pluginTimeout` of 10 s: a service whose Redis is away comes up all the same.
+      await untilReady(client, Math.min(Math.max(timeout, 1_000), 5_000)).catch(() => undefined)
       return client
     },
     follower({ name, overrides, clusterOverrides } = {}) {
