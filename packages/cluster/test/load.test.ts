@@ -1,14 +1,17 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import Fastify from 'fastify'
-import { expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type Level, busiest, growth, redLines } from '../src/load/measure.ts'
 import { pageOf } from '../src/load/page.ts'
 import { sentencesOf, tableOf } from '../src/load/report.ts'
+import { processTree } from '../src/proc/sampler.ts'
 import type { LauncherStatus } from '../src/status.ts'
+import { isAlive, spawnGuarded, waitFor } from './helpers.ts'
+import { collect } from './launcher.ts'
 
 const run = promisify(execFile)
 const cli = new URL('../dist/cli.js', import.meta.url).pathname
@@ -72,6 +75,10 @@ test('the report says what a reader wants to know, the page shows it and runs no
     "The first red line (cpu: CPU 75% of a core, memory 85% of a worker's share) is crossed at 64 connections on 1 worker, 1500 requests/s.",
     'Throughput by workers: 1: 1500/s (1.00x), 2: 2900/s (1.93x).',
   ])
+  expect(sentencesOf([level({ refused: 700, workers: 2 })])).toEqual([
+    'No red line was crossed.',
+    "Requests were answered by 4xx at 8 connections on 2 workers (700): are path and headers those of the app's users?",
+  ])
   expect(tableOf(levels)).toContain('red: cpu')
   const page = pageOf('<script>alert(1)</script>', 'now', levels)
   expect(page).not.toContain('<script>')
@@ -124,6 +131,58 @@ test('measures a URL, with failures told and the exit code 1', async () => {
   } finally {
     await server.close()
   }
+})
+
+describe('an app of its own', () => {
+  let dir: string
+  beforeEach(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'load-app-'))
+  })
+  afterEach(() => rm(dir, { recursive: true, force: true }))
+
+  /** Starts `load` on an app of this body; what it leaves behind would be in `dir`. */
+  async function start(body: string, ...args: string[]): Promise<ReturnType<typeof spawnGuarded>> {
+    await writeFile(join(dir, 'app.mjs'), `export default async (fastify) => { ${body} }`)
+    await writeFile(join(dir, 'package.json'), '{}')
+    return spawnGuarded(process.execPath, [cli, 'load', join(dir, 'app.mjs'), '--connections', '1', ...args], {
+      env: { ...process.env, TMPDIR: dir },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+  }
+
+  test('is found by what the launcher says, not by a line of its own, and 4xx are told', async () => {
+    const app = `fastify.log.info('database ready on http://127.0.0.1:9'); fastify.get('/there', async () => 'yes')`
+    const { code, out } = await collect(await start(app, '--workers', '1', '--seconds', '1'))
+    expect(out).toMatch(/answered by 4xx at 1 connection on 1 worker \(\d+\)/)
+    expect(out).not.toContain('failed at')
+    expect(code).toBe(0)
+  }, 60_000)
+
+  test('of which not all workers start is given up, with the reason', async () => {
+    const app = `if (fastify.cluster.worker.slot > 0) throw new RangeError('there can be only one')`
+    const { code, err } = await collect(await start(app, '--workers', '2', '--seconds', '1'))
+    expect(err).toMatch(/only 1 of 2 workers became ready: .*there can be only one/)
+    expect(code).toBe(1)
+  }, 60_000)
+
+  test.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)(
+    'ends with us at %s',
+    async (signal) => {
+      const child = await start(`fastify.get('/', async () => 'yes')`, '--workers', '1', '--seconds', '60')
+      const ended = collect(child)
+      // Ourselves, the launcher and its worker.
+      const pids = await waitFor(() => {
+        const tree = processTree(child.pid as number)
+        return tree.length >= 3 && tree
+      })
+      child.kill(signal)
+      expect((await ended).code).toBe({ SIGTERM: 143, SIGINT: 130, SIGHUP: 129 }[signal])
+      // A worker that was starting ends when it finds its launcher gone.
+    await waitFor(() => !pids.some(isAlive))
+      expect((await readdir(dir)).sort()).toEqual(['app.mjs', 'package.json'])
+    },
+    60_000,
+  )
 })
 
 test("measures a URL's own path, unless --path names another", async () => {

@@ -16,6 +16,7 @@ interface Autocannon {
     latency: { p50: number; p97_5: number; p99: number; max: number }
     errors: number
     timeouts: number
+    '4xx': number
     '5xx': number
   }>
 }
@@ -65,6 +66,7 @@ export async function driveLevel(
     rps: Math.round(result.requests.average),
     latency: { p50: latency.p50, p97: latency.p97_5, p99: latency.p99, max: latency.max },
     failed: result.errors + result.timeouts + result['5xx'],
+    refused: result['4xx'],
     ...busiest(samples),
   }
 }

@@ -12,6 +12,8 @@ export interface Level {
   latency: { p50: number; p97: number; p99: number; max: number }
   /** Requests without an answer, or answered by 5xx. */
   failed: number
+  /** Requests answered by 4xx: seldom what is to be measured. */
+  refused?: number
   /** Of the busiest worker: most cores used (1 is one core), most resident bytes, longest event-loop delay in ms. */
   cpu?: number
   memory?: number

@@ -1,3 +1,4 @@
+import { plural } from '../report.ts'
 import { type Level, RED_CPU, RED_MEMORY, growth, redLines } from './measure.ts'
 
 const HEAD = [
@@ -28,7 +29,11 @@ export function rowOf(level: Level): string[] {
     level.cpu === undefined ? '-' : `${Math.round(level.cpu * 100)}%`,
     level.memory === undefined ? '-' : `${Math.round(level.memory / 1_048_576)} MB`,
     level.loopDelay === undefined ? '-' : level.loopDelay.toFixed(1),
-    [...redLines(level).map((line) => `red: ${line}`), ...(level.failed > 0 ? ['failures'] : [])].join(', '),
+    [
+      ...redLines(level).map((line) => `red: ${line}`),
+      ...(level.failed > 0 ? ['failures'] : []),
+      ...(level.refused ? ['4xx'] : []),
+    ].join(', '),
   ]
 }
 
@@ -51,7 +56,7 @@ export function sentencesOf(levels: Level[]): string[] {
   const red = levels.find((level) => redLines(level).length > 0)
   sentences.push(
     red
-      ? `The first red line (${redLines(red).join(' and ')}: CPU ${RED_CPU * 100}% of a core, memory ${RED_MEMORY * 100}% of a worker's share) is crossed at ${red.connections} connections${red.workers === undefined ? '' : ` on ${red.workers} ${red.workers === 1 ? 'worker' : 'workers'}`}, ${red.rps} requests/s.`
+      ? `The first red line (${redLines(red).join(' and ')}: CPU ${RED_CPU * 100}% of a core, memory ${RED_MEMORY * 100}% of a worker's share) is crossed at ${placeOf(red)}, ${red.rps} requests/s.`
       : 'No red line was crossed.',
   )
   const rows = growth(levels)
@@ -61,8 +66,15 @@ export function sentencesOf(levels: Level[]): string[] {
     )
   const failures = levels.filter(({ failed }) => failed > 0)
   if (failures.length > 0)
+    sentences.push(`Requests failed at ${failures.map(placeOf).join(', ')}: those levels are no result.`)
+  const refused = levels.filter((level) => level.refused)
+  if (refused.length > 0)
     sentences.push(
-      `Requests failed at ${failures.map(({ connections, workers }) => `${connections} connections${workers === undefined ? '' : ` on ${workers}`}`).join(', ')}: those levels are no result.`,
+      `Requests were answered by 4xx at ${refused.map((level) => `${placeOf(level)} (${level.refused})`).join(', ')}: are path and headers those of the app's users?`,
     )
   return sentences
+}
+
+function placeOf({ connections, workers }: Level): string {
+  return `${plural(connections, 'connection')}${workers === undefined ? '' : ` on ${plural(workers, 'worker')}`}`
 }
