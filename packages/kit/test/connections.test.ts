@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events'
 import { type RedisServer, startRedis, waitFor } from '@fastify-scale/dev-services'
 import { Cluster, Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
@@ -67,6 +68,31 @@ test.each(['localhost:6379', 'http://x', 42, [], null, true])('refuses %s as red
   await expect(openConnections({ packageName, redis: option as string, host: {}, log })).rejects.toMatchObject({
     code: 'SCALE_KIT_OPTION',
   })
+})
+
+class Config {
+  url = 'redis://:secret@host'
+}
+// What ioredis would take for no options at all, and connect to localhost.
+test.each<[string, unknown]>([
+  ['a URL object', new URL('redis://:secret@host:6379')],
+  ['options of another library', { url: 'redis://:secret@host:6379' }],
+  ['a promise', Promise.resolve('redis://:secret@host')],
+  ['a Map', new Map([['host', 'secret']])],
+  ['an object of a class that does not say where Redis is', new Config()],
+  ["another library's client", Object.assign(new EventEmitter(), { options: { url: 'redis://:secret@host' } })],
+])('%s is refused as redis, and nothing of it repeated', async (_name, option) => {
+  const attempt = connect(option as string)
+  await expect(attempt).rejects.toMatchObject({ code: 'SCALE_KIT_OPTION' })
+  await expect(attempt).rejects.toThrow(/^option 'redis' of @fastify-scale\/kit must be(?!.*secret)/)
+})
+
+test('options of a class of the user serve', async () => {
+  class Options {
+    host = redis.host
+    port = redis.port
+  }
+  expect(await (await (await connect(new Options())).command({ timeout: 1_000 })).ping()).toBe('PONG')
 })
 
 test.each([

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { backoff, pause, withDeadline } from '../src/index.ts'
 
 test('back-off grows to its cap and is spread over the upper half', () => {
@@ -24,4 +24,16 @@ test('a pause ends on its signal', async () => {
   controller.abort()
   await paused
   await pause(1_000_000, controller.signal)
+})
+
+test('a time beyond what a timer can hold is long, not over at once', async () => {
+  vi.useFakeTimers()
+  onTestFinished(() => void vi.useRealTimers())
+  const stop = new AbortController()
+  let over = 0
+  withDeadline(new Promise(() => undefined), 2 ** 32, 'work').catch(() => over++)
+  void pause(2 ** 32, stop.signal).then(() => over++)
+  await vi.advanceTimersByTimeAsync(86_400_000)
+  expect(over).toBe(0)
+  stop.abort()
 })

@@ -54,11 +54,29 @@ export async function findRedis(
       )
     return new (await loadRedis()).Redis(option, { lazyConnect: true })
   }
-  if (typeof option === 'object' && option !== null && !Array.isArray(option))
-    return new (await loadRedis()).Redis({ ...option, lazyConnect: true })
+  if (isOptions(option)) return new (await loadRedis()).Redis({ ...option, lazyConnect: true })
   throw fail(
-    `option 'redis' of ${packageName} must be an ioredis client, a URL or ioredis options, but is ${Array.isArray(option) ? 'a list' : show(option)}`,
+    `option 'redis' of ${packageName} must be an ioredis client, a URL as text or ioredis options, but is ${describe(option)}`,
   )
+}
+
+const PLACES = ['host', 'port', 'path', 'sentinels']
+
+/** Options say where Redis is, or are plain: of a promise, a URL object or another library's client ioredis would make localhost. */
+function isOptions(option: unknown): option is RedisOptions {
+  if (typeof option !== 'object' || option === null || Array.isArray(option)) return false
+  if (PLACES.some((name) => Object.hasOwn(option, name))) return true
+  const prototype: unknown = Object.getPrototypeOf(option)
+  const isPlain = prototype === null || Object.getPrototypeOf(prototype) === null
+  return isPlain && !Object.hasOwn(option, 'url')
+}
+
+/** Without what is in it, which may be a password. */
+function describe(option: unknown): string {
+  if (typeof option !== 'object' || option === null) return show(option)
+  if (Array.isArray(option)) return 'a list'
+  if (Object.hasOwn(option, 'url')) return "an object with 'url', which ioredis does not know"
+  return `a ${option.constructor.name} without ${PLACES.join(', ')}`
 }
 
 /** ioredis is a peer: loaded only where we have to make a client ourselves. */
