@@ -14,12 +14,19 @@ const MIGRATIONS: readonly { name: string; sql: string }[] = [
 /** Any number that only this application uses: the name of its lock in PostgreSQL. */
 const LOCK = 7_236_001
 
+/** For one migration: an index on a table that has grown for years takes longer than a request may. */
+const PATIENCE_MS = 3_600_000
+const patiently = (text: string, values?: string[]) => ({ text, values, query_timeout: PATIENCE_MS })
+
 /**
  * Brings the tables up to date. However many processes start together, one runs the migrations and the others wait for
- * it: all is one transaction under an advisory lock, so a process that dies in the middle leaves nothing behind.
+ * it: all is one transaction under an advisory lock, so a process that dies in the middle leaves nothing behind. `signal`
+ * breaks it off.
  */
-export async function migrate(db: Pool, log: FastifyBaseLogger): Promise<void> {
+export async function migrate(db: Pool, log: FastifyBaseLogger, signal?: AbortSignal): Promise<void> {
   const client = await db.connect()
+  const breakOff = (): void => void client.end()
+  signal?.addEventListener('abort', breakOff, { once: true })
   try {
     await client.query('BEGIN')
     await client.query('SELECT pg_advisory_xact_lock($1)', [LOCK])
@@ -28,10 +35,11 @@ export async function migrate(db: Pool, log: FastifyBaseLogger): Promise<void> {
     )
     const { rows } = await client.query<{ name: string }>('SELECT name FROM migrations')
     const done = new Set(rows.map(({ name }) => name))
+    await client.query(`SET LOCAL statement_timeout = ${PATIENCE_MS}`)
     for (const { name, sql } of MIGRATIONS) {
       if (done.has(name)) continue
-      await client.query(sql)
-      await client.query('INSERT INTO migrations (name) VALUES ($1)', [name])
+      await client.query(patiently(sql))
+      await client.query(patiently('INSERT INTO migrations (name) VALUES ($1)', [name]))
       log.info({ migration: name }, 'migrated')
     }
     await client.query('COMMIT')
@@ -40,5 +48,7 @@ export async function migrate(db: Pool, log: FastifyBaseLogger): Promise<void> {
     // The connection is thrown away: its transaction ends with it.
     client.release(true)
     throw error
+  } finally {
+    signal?.removeEventListener('abort', breakOff)
   }
 }

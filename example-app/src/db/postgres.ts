@@ -35,7 +35,7 @@ export default fp(async (app) => {
   const migrating = (async () => {
     for (let attempt = 1; missing && !closing.signal.aborted; attempt++) {
       try {
-        await migrate(db, app.log)
+        await migrate(db, app.log, closing.signal)
         missing = undefined
       } catch (error) {
         missing = `PostgreSQL (DATABASE_URL): ${(error as Error).message}`
