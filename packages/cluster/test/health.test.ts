@@ -7,6 +7,7 @@ import { type AdminServer, parseAdminAddress, startAdminServer } from '../src/he
 import { createHealth, type HealthWorker } from '../src/health/health.ts'
 import { jsonPage, type Page } from '../src/health/page.ts'
 import scaleCluster from '../src/index.ts'
+import { openDescriptors } from '../src/proc/sampler.ts'
 import { waitFor } from './helpers.ts'
 
 type State = 'starting' | 'running' | 'stopping'
@@ -143,6 +144,7 @@ describe('the admin server', () => {
       address: { host: '127.0.0.1', port: 0 },
       pages: {
         '/livez': () => jsonPage(200, { status: 'alive' }),
+        '/big': () => jsonPage(200, { text: 'x'.repeat(200_000) }),
         '/broken': () => {
           throw new Error('broken page')
         },
@@ -203,6 +205,20 @@ describe('the admin server', () => {
     await waitFor(() => idle.filter((socket) => socket.destroyed || socket.readyState === 'closed').length >= 200)
     for (const socket of idle) socket.destroy()
     await waitFor(async () => (await raw(server, GET('/livez'))).includes('200 OK'))
+  })
+
+  it('does not keep a place for one who does not read', async () => {
+    const server = await start()
+    const before = openDescriptors(process.pid) as number
+    const deaf = connect(server.port, '127.0.0.1')
+      .on('error', () => undefined)
+      .pause()
+    await waitFor(() => openDescriptors(process.pid) === before + 2)
+    // More than the system keeps for it.
+    deaf.write('GET /big HTTP/1.1\r\nhost: x\r\n\r\n'.repeat(60))
+    // The other end is still there: it hears of nothing.
+    await waitFor(() => openDescriptors(process.pid) === before + 1, { timeout: 25_000 })
+    deaf.destroy()
   })
 
   it('says when its address is taken, and closes with clients connected', async () => {

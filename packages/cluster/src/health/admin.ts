@@ -65,6 +65,8 @@ export async function startAdminServer({ address, pages }: AdminOptions): Promis
     },
   )
   server.maxConnections = 100
+  // One who does not read what was asked for keeps a place no longer than one who asks for nothing more.
+  server.timeout = 7_000
   server.on('upgrade', (_, socket) => socket.destroy())
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) =>
