@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -46,6 +46,13 @@ test('systemd is told of READY, RELOADING, WATCHDOG and STOPPING; workers are no
   await waitFor(() => received.some((line) => /^READY=1\|STATUS=2 of 2 workers ready/.test(line)))
   expect(await launcher.stop()).toBe(0)
   await waitFor(() => received.includes('STOPPING=1'))
+})
+
+test('the unit that is shown lets systemd-notify speak for the launcher', () => {
+  const unit = readFileSync(new URL('../../../deploy/systemd/photo-board.service', import.meta.url), 'utf8')
+  expect(unit).toMatch(/^Type=notify/m)
+  // Without it systemd hears of no READY, and ends the service at TimeoutStartSec.
+  expect(unit).toMatch(/^NotifyAccess=all$/m)
 })
 
 test('listens on a socket that systemd passed', async () => {
