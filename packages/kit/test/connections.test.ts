@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events'
-import { type RedisServer, startRedis, waitFor } from '@fastify-scale/dev-services'
+import { type RedisServer, startRedis, startRedisCluster, waitFor } from '@fastify-scale/dev-services'
 import { Cluster, Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { type Connections, openConnections } from '../src/index.ts'
@@ -150,6 +150,33 @@ test("on a Cluster nothing of ours reads from a replica, whatever the user's own
   const made = [await connections.command({ timeout: 100 }), connections.follower(), connections.patient()] as Cluster[]
   for (const { options } of made) expect(options.scaleReads).toBe('master')
   expect(own.options.scaleReads).toBe('slave')
+})
+
+test('on a Cluster whose node is down a command is over within its bound', async () => {
+  const servers = await startRedisCluster()
+  const own = new Cluster(servers.nodes.map(({ host, port }) => ({ host, port })))
+  own.on('error', () => undefined)
+  try {
+    const command = await (await connect(own)).command({ timeout: 20 })
+    const victim = servers.nodes[0] as RedisServer
+    const direct = new Redis(victim.url)
+    // A key that this node has: the others answer MOVED.
+    const key = await Promise.any('abcdefgh'.split('').map(async (name) => (await direct.get(name), name)))
+    direct.disconnect()
+    await victim.kill()
+    await waitFor(() =>
+      command.get(key).then(
+        () => false,
+        () => true,
+      ),
+    )
+    const times: number[] = []
+    for (let i = 0; i < 15; i++) times.push(await took(command.get(key)))
+    expect(times.toSorted((a, b) => a - b)[7]).toBeLessThan(80)
+  } finally {
+    own.disconnect()
+    await servers.stop()
+  }
 })
 
 test('closes what it made and never what it was given', async () => {

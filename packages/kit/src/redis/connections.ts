@@ -1,4 +1,4 @@
-import type { ClusterOptions, Redis, RedisOptions } from 'ioredis'
+import type { Cluster, ClusterOptions, Redis, RedisOptions } from 'ioredis'
 import type { FailOption } from '../errors.ts'
 import { backoff } from '../timing.ts'
 import { type RedisClient, type RedisSource, findRedis, isCluster } from './source.ts'
@@ -99,6 +99,7 @@ export async function openConnections(options: ConnectionsOptions): Promise<Conn
         },
         { enableOfflineQueue: false, slotsRefreshTimeout: Math.max(timeout, 500) },
       )
+      if (isCluster(client)) countFromStart(client, overrides?.commandTimeout ?? timeout)
       // Below Fastify's `pluginTimeout` of 10 s: a service whose Redis is away comes up all the same.
       await untilReady(client, Math.min(Math.max(timeout, 1_000), 5_000)).catch(() => undefined)
       return client
@@ -144,6 +145,15 @@ const COMMON: RedisOptions = {
   monitor: false,
   scripts: undefined,
   himportFieldsets: undefined,
+}
+
+/** A command's time begins when a node takes it, and with a node down it may wait for one: here it begins at once. */
+function countFromStart(client: Cluster, timeout: number): void {
+  const send = client.sendCommand.bind(client)
+  client.sendCommand = (command, stream, node) => {
+    command.setTimeout(timeout)
+    return send(command, stream, node)
+  }
 }
 
 /** Disconnects and waits for the socket to be gone; a stalled server never closes its side, so then ours is destroyed. */
