@@ -69,6 +69,30 @@ describe('an app with metrics of its own', () => {
     expect(valueOf(text, 'nodejs_gc_duration_seconds_count{kind="major"}') ?? 0).toBeLessThan(1e6)
   })
 
+  it('whose collecting hangs holds up neither a scrape nor the close, and its counts do not go back', async () => {
+    const app = await start()
+    let hangs = false
+    app.cluster.addMetrics({
+      async getMetricsAsJSON() {
+        if (hangs) await new Promise(() => undefined)
+        return [
+          { name: 'orders_total', help: 'o', type: 'counter', values: [{ labels: {}, value: 3 }] },
+          { name: 'open_orders', help: 'o', type: 'gauge', values: [{ labels: {}, value: 2 }] },
+        ]
+      },
+    })
+    expect(await scrape(app)).toMatch(/^orders_total 3$[^]*^open_orders 2$/m)
+    hangs = true
+    const text = await scrape(app)
+    expect(valueOf(text, 'fastify_scale_worker_silent{slot="0"}')).toBe(0)
+    expect(valueOf(text, 'nodejs_heap_size_used_bytes{slot="0"}')).toBeGreaterThan(0)
+    expect(valueOf(text, 'orders_total')).toBe(3)
+    expect(valueOf(text, 'open_orders')).toBeUndefined()
+    const began = performance.now()
+    await app.close()
+    expect(performance.now() - began).toBeLessThan(5_000)
+  })
+
   it('has them also with metrics off', async () => {
     const app = await start({ metrics: false })
     const registers = [new promClient.Registry()]

@@ -1,5 +1,5 @@
 import type { Peer } from '../bus.ts'
-import { isSnapshot, type MetricSnapshot } from './snapshot.ts'
+import { cumulative, isSnapshot, type MetricSnapshot } from './snapshot.ts'
 import { createSums } from './sums.ts'
 
 /** A worker as far as metrics go. */
@@ -80,19 +80,6 @@ export function createMetricsCollector({ workers, own, timeout = 1_000 }: Collec
       if (snapshot) retired.add(snapshot)
     },
   }
-}
-
-/** The part of a metric that only goes up. The quantiles of a summary are of its worker, its sum and its count are not. */
-function cumulative(metric: MetricSnapshot): MetricSnapshot[] {
-  const { name, type, aggregator = 'sum', values } = metric
-  if (aggregator !== 'sum' || type === 'gauge') return []
-  if (type !== 'summary') return [metric]
-  return [
-    {
-      ...metric,
-      values: values.filter(({ metricName }) => metricName === `${name}_sum` || metricName === `${name}_count`),
-    },
-  ]
 }
 
 /**

@@ -42,6 +42,19 @@ export function histogramValues(
   return values
 }
 
+/** The part of a metric that only goes up. The quantiles of a summary are of its worker, its sum and its count are not. */
+export function cumulative(metric: MetricSnapshot): MetricSnapshot[] {
+  const { name, type, aggregator = 'sum', values } = metric
+  if (aggregator !== 'sum' || type === 'gauge') return []
+  if (type !== 'summary') return [metric]
+  return [
+    {
+      ...metric,
+      values: values.filter(({ metricName }) => metricName === `${name}_sum` || metricName === `${name}_count`),
+    },
+  ]
+}
+
 /** Without values that JSON can't carry, such as the ratio 0 / 0. `onDropped` hears of each. */
 export function finiteOnly(
   metrics: readonly MetricSnapshot[],

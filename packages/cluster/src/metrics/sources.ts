@@ -1,4 +1,8 @@
-import { finiteOnly, isSnapshot, type MetricSnapshot, type MetricSource } from './snapshot.ts'
+import { withDeadline } from '@fastify-scale/kit'
+import { cumulative, finiteOnly, isSnapshot, type MetricSnapshot, type MetricSource } from './snapshot.ts'
+
+/** ms that a source may take: less than the launcher waits for all of a worker. */
+const TIME = 500
 
 /** The app's own metrics. */
 export interface Sources {
@@ -7,10 +11,14 @@ export interface Sources {
   read(measured?: readonly MetricSnapshot[]): Promise<MetricSnapshot[]>
 }
 
-/** `onError` hears of sources that fail; they do not fail the rest. */
+/**
+ * `onError` hears of sources that fail or hang; they do not hold up the rest. What they counted before stays: sums must not
+ * go down for it.
+ */
 export function createSources(onError: (error: unknown) => void): Sources {
   const sources: MetricSource[] = []
   const told = new Set<string>()
+  const last = new Map<MetricSource, MetricSnapshot[]>()
 
   function onDropped(name: string, value: number): void {
     // Once: it may well be so at each scrape.
@@ -21,13 +29,17 @@ export function createSources(onError: (error: unknown) => void): Sources {
 
   async function ask(source: MetricSource): Promise<MetricSnapshot[]> {
     try {
-      const metrics = await source.getMetricsAsJSON()
-      if (isSnapshot(metrics)) return finiteOnly(metrics, onDropped)
+      const metrics = await withDeadline(Promise.resolve(source.getMetricsAsJSON()), TIME, 'getMetricsAsJSON()')
+      if (isSnapshot(metrics)) {
+        const finite = finiteOnly(metrics, onDropped)
+        last.set(source, finite.flatMap(cumulative))
+        return finite
+      }
       onError(new TypeError('getMetricsAsJSON() must give what that of prom-client gives'))
     } catch (error) {
       onError(error)
     }
-    return []
+    return last.get(source) ?? []
   }
 
   return {
