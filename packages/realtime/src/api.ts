@@ -38,7 +38,7 @@ export function createApi(options: ApiOptions): Realtime {
   io.on(DISCONNECT as never, ((target: DisconnectTarget) => sessions.disconnect(target)) as never)
   return {
     publish: (async (room: string, event: string, data: unknown, { id }: PublishOptions = {}) => {
-      checkTarget(room, event)
+      checkTarget(room, event, id)
       const begun = performance.now()
       const rule = ruleOf(room)
       let result: PublishResult = { room, seq: null, epoch: null, duplicate: false }

@@ -13,7 +13,7 @@ export const PublishOverflowError: ScaleErrorConstructor = createScaleError(
   503,
 )
 
-/** `publish()` was called with something that can't be sent: a bad room name, data that JSON can't hold, too large. */
+/** `publish()` was called with something that can't be sent: a bad room name or `id`, data that JSON can't hold. */
 export const PublishInvalidError: ScaleErrorConstructor = createScaleError('SCALE_REALTIME_PUBLISH_INVALID', '%s', 400)
 
 /** `presence()` or `join()` of a room where that is not set up. */

@@ -6,6 +6,7 @@ import type { ResolvedOptions } from './options.ts'
 import type { RoomRule } from './room-options.ts'
 import { Presence } from './presence.ts'
 import { Publisher } from './publisher.ts'
+import type { RawSocket } from './sessions.ts'
 import { Subscriber } from './subscriber.ts'
 import type { RealtimeServer } from './types.ts'
 
@@ -17,6 +18,12 @@ export interface ConfiguredRooms {
   /** True while messages of history rooms arrive. */
   readonly standing: boolean
   close(): Promise<void>
+}
+
+/** A namespace's sockets, and those that its middlewares have not let in yet, which may be in rooms already. */
+interface Sockets {
+  sockets: ReadonlyMap<string, Pick<RawSocket, 'data'>>
+  _preConnectSockets?: ReadonlyMap<string, Pick<RawSocket, 'data'>>
 }
 
 /** Longest wait for one answer of Redis, in ms. */
@@ -56,6 +63,9 @@ export async function setUpRooms(
   })
   const presence = new Presence({ client, prefix, ttl: options.presenceTtl })
 
+  const { sockets, _preConnectSockets: arriving } = io.sockets as unknown as Sockets
+  const userOf = (id: string): string | undefined => (sockets.get(id) ?? arriving?.get(id))?.data.user?.sub
+
   // Socket.IO's own events: they come for sockets that the server lets in and for those that are gone, too.
   const { adapter } = io.sockets
   adapter.on('create-room', (room: string) => {
@@ -63,7 +73,7 @@ export async function setUpRooms(
     if (rule && rule.history > 0) rooms.follow(room, rule)
   })
   adapter.on('join-room', (room: string, id: string) => {
-    if (ruleOf(room)?.presence) presence.enter(room, id, io.sockets.sockets.get(id)?.data.user?.sub)
+    if (ruleOf(room)?.presence) presence.enter(room, id, userOf(id))
   })
   adapter.on('leave-room', (room: string, id: string) => {
     if (ruleOf(room)?.presence) presence.leave(room, id)

@@ -7,11 +7,14 @@ const RESERVED = new Set(['connect', 'connect_error', 'disconnect', 'disconnecti
 const LONGEST_ROOM = 1_000
 
 /** @throws SCALE_REALTIME_PUBLISH_INVALID */
-export function checkTarget(room: unknown, event: unknown): void {
+export function checkTarget(room: unknown, event: unknown, id: unknown): void {
   if (typeof room !== 'string' || room === '' || room.length > LONGEST_ROOM)
     throw new PublishInvalidError(`a room's name must be text of 1 to ${LONGEST_ROOM} characters, but is ${show(room)}`)
   if (typeof event !== 'string' || event === '' || RESERVED.has(event) || event.startsWith('realtime:'))
     throw new PublishInvalidError(`${show(event)} can't be the name of an event`)
+  // A key that stands for 'none' would make one message of all.
+  if (id !== undefined && (typeof id !== 'string' || id === ''))
+    throw new PublishInvalidError(`an idempotency key must be text, but 'id' is ${show(id)}`)
 }
 
 /**

@@ -190,8 +190,8 @@ export function resolveOptions(options: RealtimeOptions): ResolvedOptions {
     channel: text('channel', options.channel ?? 'socket.io'),
     authenticate,
     anonymous: flag('anonymous', options.anonymous ?? false),
-    openNamespaces: new Set(options.openNamespaces ?? []),
-    origins: new Set((options.origins ?? []).map(originOf)),
+    openNamespaces: new Set(list('openNamespaces', options.openNamespaces).map(namespaceOf)),
+    origins: new Set(list('origins', options.origins).map(originOf)),
     authorizeRoom,
     rooms,
     traceparent: options.traceparent,
@@ -213,6 +213,17 @@ export function resolveOptions(options: RealtimeOptions): ResolvedOptions {
     },
     io: { ...io },
   }
+}
+
+function list(name: string, value: readonly string[] = []): readonly string[] {
+  if (!Array.isArray(value)) throw fail(`option '${name}' must be a list, but is ${show(value)}`)
+  return value
+}
+
+function namespaceOf(name: string): string {
+  if (typeof name !== 'string' || !name.startsWith('/'))
+    throw fail(`option 'openNamespaces' must hold names like '/admin', but has ${show(name)}`)
+  return name
 }
 
 function originOf(origin: string): string {

@@ -21,8 +21,8 @@
  * what it shows anew: nothing is sent again where it did not ask.
  *
  * **Tokens.** `realtime:token-expiring` with `{ exp }` asks for a fresh token of the same subject, to be sent as
- * `realtime:token`; the acknowledgement is a `TokenReply`. A connection that the server ends for a reason is told so
- * first, by `realtime:close` with `{ code }`. A refused handshake says its code in `connect_error`, as `message` and as
+ * `realtime:token`; the acknowledgement is a `TokenReply`. A socket that the server ends for a reason is told so
+ * first, by `realtime:close` with `{ code }`; others of its connection stay. A refused handshake says its code in `connect_error`, as `message` and as
  * `data.code`.
  *
  * **Draining.** `realtime:reconnect` with `{ delay }` is followed by the end of the connection: come back after `delay` ms.
@@ -102,7 +102,7 @@ export type AuthCode =
   | 'TOKEN_REVOKED'
   | 'DISCONNECTED'
 
-/** Why the server ended a connection. */
+/** Why the server ended a socket. */
 export type CloseCode = 'TOKEN_EXPIRED' | 'TOKEN_REVOKED' | 'DISCONNECTED'
 
 export function isPosition(value: unknown): value is Position {

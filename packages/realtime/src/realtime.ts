@@ -4,7 +4,7 @@ import type { EventData, EventName, RealtimeSocket } from './types.ts'
 
 export interface PublishOptions {
   /**
-   * Idempotency key: a second publish to the room with the same key, from any process, within the room's `ttl` (at least
+   * Idempotency key, text that is not empty: a second publish to the room with the same key, from any process, within the room's `ttl` (at least
    * a minute) does nothing and returns the first one's position. For history rooms.
    */
   id?: string
@@ -30,7 +30,7 @@ export interface Realtime {
    *
    * @throws SCALE_REALTIME_PUBLISH_TIMEOUT not confirmed within `publishTimeout`: unknown whether it was stored
    * @throws SCALE_REALTIME_PUBLISH_OVERFLOW too much waits already: not stored
-   * @throws SCALE_REALTIME_PUBLISH_INVALID a bad room or event name, or data that can't be sent
+   * @throws SCALE_REALTIME_PUBLISH_INVALID a bad room or event name or `id`, or data that can't be sent
    */
   publish<E extends EventName>(
     room: string,
@@ -45,7 +45,7 @@ export interface Realtime {
    * connection and let in again, it hears `onResync` if it missed something. To let it show what was before, send that, or
    * an event that makes the client load it, when this has resolved.
    *
-   * @throws SCALE_REALTIME_UNAVAILABLE the history could not be reached within 5 s
+   * @throws SCALE_REALTIME_UNAVAILABLE the history could not be reached within 5 s, or the client is gone: catch it in a listener
    */
   join(socket: RealtimeSocket, room: string): Promise<void>
   /**

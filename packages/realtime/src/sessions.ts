@@ -14,7 +14,8 @@ export interface RawSocket {
   readonly handshake: { auth: Record<string, unknown>; headers: IncomingHttpHeaders }
   readonly request: AdmittedRequest
   readonly rooms: ReadonlySet<string>
-  readonly conn: { readonly writeBuffer: readonly unknown[]; readonly readyState: string }
+  readonly conn: { readonly writeBuffer: readonly unknown[]; readonly readyState: string; close(): void }
+  readonly client: { readonly sockets: { readonly size: number } }
   join(room: string): Promise<void> | void
   leave(room: string): Promise<void> | void
   emit(event: string, ...args: unknown[]): unknown
@@ -42,7 +43,7 @@ type Ending = (user: RealtimeUser) => CloseCode | undefined
 export class Sessions {
   readonly #options: SessionsOptions
   readonly #sockets = new Set<RawSocket>()
-  /** Sockets whose handshake is under way, and what has ended users meanwhile. */
+  /** Sockets whose handshake, or the check of a fresh token, is under way, and what has ended users meanwhile. */
   readonly #arriving = new Map<RawSocket, Ending[]>()
 
   constructor(options: SessionsOptions) {
@@ -129,6 +130,7 @@ export class Sessions {
 
   async #refresh(socket: RawSocket, token: unknown, expiry: Expiry): Promise<TokenReply> {
     if (typeof token !== 'string') return { ok: false, code: 'TOKEN_INVALID' }
+    const forget = this.expect(socket)
     try {
       const user = await this.#verify(socket, { token }, token)
       if (!user || user.sub !== socket.data.user?.sub) return { ok: false, code: 'TOKEN_INVALID' }
@@ -136,10 +138,14 @@ export class Sessions {
       if (socket.connected) {
         socket.data.user = user
         expiry.set(user.exp)
+        const ended = this.endedMeanwhile(socket)
+        if (ended) closeSocket(socket, ended)
       }
       return { ok: true, exp: user.exp }
     } catch (error) {
       return { ok: false, code: error instanceof HandshakeRefusal ? error.data.code : 'AUTH_UNAVAILABLE' }
+    } finally {
+      forget()
     }
   }
 
@@ -150,8 +156,12 @@ export class Sessions {
   }
 }
 
-/** Says why, and ends the whole connection. Clients do not come back by themselves from this. */
+/**
+ * Says why, and ends the socket; its connection too, if it is the last one there: those of other namespaces end for reasons of
+ * their own. Clients do not come back by themselves from this.
+ */
 export function closeSocket(socket: RawSocket, code: CloseCode): void {
   socket.emit(CLOSE, { code })
-  socket.disconnect(true)
+  socket.disconnect()
+  if (socket.client.sockets.size === 0) socket.conn.close()
 }

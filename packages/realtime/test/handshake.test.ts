@@ -68,3 +68,44 @@ describe('a user who is ended while the handshake goes on', () => {
     await waitFor(() => app.io.sockets.sockets.size === 0)
   })
 })
+
+it('a session that is ended while its token is checked, for a socket that was there, is ended', async () => {
+  const { authenticator } = createTestAuthenticator()
+  let revoke: Parameters<typeof authenticator.onRevoked>[0] = () => undefined
+  const onRevoked: typeof authenticator.onRevoked = (listener) => {
+    revoke = listener
+    return () => undefined
+  }
+  const checks: (() => void)[] = []
+  let held = false
+  const { app, url } = await startApp(
+    {
+      adapter: 'none',
+      tokenWarning: '10s',
+      authenticate: async ({ token = '' }) => {
+        if (held) await new Promise<void>((resolve) => checks.push(resolve))
+        return authenticator.verify(token)
+      },
+    },
+    { after: (fastify) => offerCapability(fastify, 'authenticator', { ...authenticator, onRevoked }) },
+  )
+  const come = (sub: string) => {
+    let sid = 1
+    const client = open(url, {
+      getToken: () => signToken({ sub, sid: `${sub}${sid++}`, exp: Date.now() / 1_000 + (sid === 2 ? 2 : 600) }),
+    })
+    const ended = new Promise((resolve) => client.onEnded(resolve))
+    return { client, ended }
+  }
+  const [ann, bob, carl] = [come('ann'), come('bob'), come('carl')]
+  await waitFor(() => [ann, bob, carl].every(({ client }) => client.connected))
+  held = true
+  await waitFor(() => checks.length === 3)
+  revoke(({ sid }) => sid === 'ann2')
+  app.realtime.disconnect({ sid: 'bob2' })
+  for (const go of checks) go()
+  expect(await Promise.all([ann.ended, bob.ended])).toEqual(['TOKEN_REVOKED', 'DISCONNECTED'])
+  const [socket, ...others] = app.io.sockets.sockets.values()
+  await waitFor(() => socket?.data.user?.sid === 'carl2')
+  expect(others).toEqual([])
+})

@@ -283,6 +283,11 @@ describe('history rooms', () => {
       await expect(publish(one.app, room as string, event as string, 1)).rejects.toMatchObject({
         code: 'SCALE_REALTIME_PUBLISH_INVALID',
       })
+    // Each would be the key of every message that has none.
+    for (const id of ['', null, 7])
+      await expect(publish(one.app, 'board:1', 'n', 1, { id } as { id: string })).rejects.toMatchObject({
+        code: 'SCALE_REALTIME_PUBLISH_INVALID',
+      })
     const { app } = await startApp({ redis: 'redis://127.0.0.1:1', rooms: { a: { history: 1 } }, publishTimeout: 300 })
     await expect(publish(app, 'a', 'n', 1)).rejects.toMatchObject({
       code: 'SCALE_REALTIME_PUBLISH_TIMEOUT',

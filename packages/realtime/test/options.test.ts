@@ -25,6 +25,11 @@ describe('options', () => {
       [{ limits: { maxPayload: 'big' } }, "option 'limits.maxPayload'"],
       [{ origins: ['example.com'] }, "option 'origins'"],
       [{ origins: ['https://example.com/'] }, "option 'origins'"],
+      [{ origins: 'https://example.com' }, "option 'origins'"],
+      // The letters of a text would be names, and the main namespace is one.
+      [{ openNamespaces: '/admin' }, "option 'openNamespaces'"],
+      [{ openNamespaces: ['admin'] }, "option 'openNamespaces'"],
+      [{ openNamespaces: [/admin/] }, "option 'openNamespaces'"],
       [{ publishTimeout: 0 }, "option 'publishTimeout'"],
       [{ drain: { rate: '1' } }, "option 'drain.rate'"],
       [{ prefix: 'a{b}' }, "option 'prefix'"],

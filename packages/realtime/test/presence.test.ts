@@ -34,6 +34,23 @@ describe('presence', () => {
     await waitFor(async () => (await list('board:1')).length === 0)
   })
 
+  it('names the user of a socket, too, that a middleware lets join, and not one that another refuses then', async () => {
+    const { app, url } = await startApp({
+      redis: redis.url,
+      prefix: 'test-m:',
+      rooms: { 'board:*': {} },
+      authenticate: ({ token }) => verifyToken(token ?? ''),
+    })
+    app.io.use((socket, next) => {
+      void socket.join('board:1')
+      next(socket.data.user?.sub === 'bob' ? new Error('not you') : undefined)
+    })
+    const as = (sub: string) => connect(url, { getToken: () => signToken({ sub }) })
+    await expect(as('bob')).rejects.toThrow('REFUSED')
+    await as('ann')
+    expect(await app.realtime.presence('board:1')).toEqual([{ id: 'ann', sockets: 1 }])
+  })
+
   it('keeps those who stay, and lets those of a dead process end within its ttl', async () => {
     const { app, url } = await startApp({
       redis: redis.url,

@@ -11,6 +11,7 @@ import {
   TOKEN_EXPIRING,
 } from '../protocol.ts'
 import { type RawClientSocket, ClientRooms } from './rooms.ts'
+import { listenBeside } from './upkeep.ts'
 
 /**
  * Why a token is asked for: `connect`: a cached one will do. `expiring`, `expired` and `invalid`: the last one is at its
@@ -53,13 +54,19 @@ export interface RealtimeMethods {
   traceparent(): string | undefined
   /** Called when messages of a room with history are lost for this client: load what you show anew. */
   onResync(listener: (room: string) => void): () => void
-  /** Called when messages of plain rooms may have been missed: after a lost connection, here or at the server. */
+  /**
+   * Called when messages of plain rooms may have been missed: after a lost connection, here (when the client is back in the
+   * rooms that it has joined) or at the server. What is loaded then has nothing missing.
+   */
   onGap(listener: () => void): () => void
   /** Called when a room that was joined may not be any more. */
   onDenied(listener: (room: string, code: JoinRefusal) => void): () => void
   /** Called when the server has ended the session for good, with its reason; nothing more is tried until `connect()`. */
-  onEnded(listener: (code: CloseCode | AuthCode) => void): () => void
+  onEnded(listener: (code: EndCode) => void): () => void
 }
+
+/** `REFUSED`: a middleware of the server's let it not in and gave no code, or there is no such namespace; `connect_error` says more. */
+export type EndCode = CloseCode | AuthCode | 'REFUSED'
 
 const RETRY_MS = 500
 const RETRY_MAX_MS = 15_000
@@ -101,6 +108,7 @@ export function createRealtimeClient<S2C = EventsMap, C2S = EventsMap>(
     },
   }) as unknown as RealtimeClient<S2C, C2S>
   const raw = socket as unknown as RawClientSocket
+  const listen = listenBeside(raw)
 
   async function askToken(why: TokenReason): Promise<string | null> {
     return getToken ? getToken(why) : null
@@ -109,10 +117,12 @@ export function createRealtimeClient<S2C = EventsMap, C2S = EventsMap>(
   const resync = new Set<(room: string) => void>()
   const gap = new Set<() => void>()
   const denied = new Set<(room: string, code: JoinRefusal) => void>()
-  const ended = new Set<(code: CloseCode | AuthCode) => void>()
+  const ended = new Set<(code: EndCode) => void>()
   const rooms = new ClientRooms({
     socket: raw,
+    listen,
     onResync: (room) => call(resync, room),
+    onGap: () => call(gap),
     onDenied: (room, code) => call(denied, room, code),
   })
 
@@ -144,24 +154,24 @@ export function createRealtimeClient<S2C = EventsMap, C2S = EventsMap>(
     retry = setTimeout(connect, delay)
   }
 
-  function end(code: CloseCode | AuthCode): void {
+  function end(code: EndCode): void {
     failures = 0
     call(ended, code)
   }
 
-  raw.on('connect', () => {
+  listen('connect', () => {
     reason = 'connect'
     failures = 0
     closed = undefined
     clearTimeout(retry)
     socket.io.reconnectionDelay(reconnectionDelay)
-    if (connectedBefore) call(gap)
+    if (connectedBefore) rooms.tellGap()
     connectedBefore = true
   })
-  raw.on('connect_error', (error: Error & { data?: { code?: AuthCode } }) => {
-    // Without a code it is a lost connection, which socket.io-client tries again by itself.
-    const code = error.data?.code
-    if (code === undefined) return
+  listen('connect_error', (error: Error & { data?: { code?: AuthCode } }) => {
+    const code = error.data?.code ?? 'REFUSED'
+    // A lost connection, which socket.io-client tries again by itself.
+    if (socket.active) return
     const refused = reason
     if (code === 'TOKEN_EXPIRED' && getToken) {
       reason = 'expired'
@@ -176,10 +186,11 @@ export function createRealtimeClient<S2C = EventsMap, C2S = EventsMap>(
       end(code)
     }
   })
-  raw.on(CLOSE, ({ code }: { code: CloseCode }) => {
+  listen(CLOSE, ({ code }: { code: CloseCode }) => {
     closed = code
   })
-  raw.on('disconnect', (why: string) => {
+  listen('disconnect', (why: string) => {
+    attempt++
     if (why !== 'io server disconnect') return
     const code = closed ?? 'DISCONNECTED'
     closed = undefined
@@ -190,12 +201,12 @@ export function createRealtimeClient<S2C = EventsMap, C2S = EventsMap>(
       end(code)
     }
   })
-  raw.on(TOKEN_EXPIRING, () => void refresh())
-  raw.on(RECONNECT, ({ delay }: { delay: number }) => {
+  listen(TOKEN_EXPIRING, () => void refresh())
+  listen(RECONNECT, ({ delay }: { delay: number }) => {
     // Back to the usual delay at the next 'connect'.
     socket.io.reconnectionDelay(Math.max(1, delay))
   })
-  raw.on(GAP, () => call(gap))
+  listen(GAP, () => call(gap))
 
   async function refresh(): Promise<void> {
     if (!getToken) return
@@ -229,5 +240,14 @@ function add<T>(set: Set<T>, listener: T): () => void {
 }
 
 function call<Args extends unknown[]>(set: Set<(...args: Args) => void>, ...args: Args): void {
-  for (const listener of set) listener(...args)
+  for (const listener of set) {
+    try {
+      listener(...args)
+    } catch (error) {
+      // Its author's to see, and nothing to stop what goes on here.
+      queueMicrotask(() => {
+        throw error
+      })
+    }
+  }
 }

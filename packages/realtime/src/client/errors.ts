@@ -2,7 +2,7 @@ import type { JoinRefusal } from '../protocol.ts'
 
 /** An error of the client helper; `code` says which. It may be bundled for browsers, so it is not one of @fastify/error. */
 export class RealtimeClientError extends Error {
-  /** `SCALE_REALTIME_JOIN_` and the server's code, or `SCALE_REALTIME_CLIENT_OPTION`. */
+  /** `SCALE_REALTIME_JOIN_` and the server's code. */
   readonly code: string
   constructor(code: string, message: string) {
     super(message)

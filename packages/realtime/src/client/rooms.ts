@@ -13,20 +13,25 @@ import {
 } from '../protocol.ts'
 import { joinError } from './errors.ts'
 import { Tracker } from './tracker.ts'
+import type { Listen } from './upkeep.ts'
 
 /** The part of a socket.io-client socket that is used here. */
 export interface RawClientSocket {
   connected: boolean
-  on(event: string, listener: (...args: never[]) => void): unknown
   timeout(ms: number): { emitWithAck(event: string, ...args: unknown[]): Promise<unknown> }
   emit(event: string, ...args: unknown[]): unknown
   /** Where every event enters, before its listeners. */
   onevent(packet: { data?: unknown[] }): void
+  /** By which Socket.IO tells of its own events. */
+  emitReserved(event: string, ...args: unknown[]): unknown
 }
 
 export interface ClientRoomsOptions {
   socket: RawClientSocket
+  listen: Listen
   onResync: (room: string) => void
+  /** Messages of plain rooms may have been missed; what comes from now on is not. */
+  onGap: () => void
   /** A room that was joined may not be any more. */
   onDenied: (room: string, code: JoinRefusal) => void
   random?: () => number
@@ -34,6 +39,8 @@ export interface ClientRoomsOptions {
 
 interface Room {
   joined: boolean
+  /** It was, over an earlier connection. */
+  before: boolean
   waiting: { resolve: () => void; reject: (error: Error) => void }[]
 }
 
@@ -55,6 +62,8 @@ export class ClientRooms {
   #traceparent: string | undefined
   #scheduled = false
   #connection = 0
+  /** To be told of with the first answers of this connection. */
+  #gapDue = false
   #failures = 0
   #retry: ReturnType<typeof setTimeout> | undefined
 
@@ -73,12 +82,12 @@ export class ClientRooms {
         this.#traceparent = undefined
       }
     }
-    this.#socket.on(RESYNC, (position: Position) => {
+    options.listen(RESYNC, (position: Position) => {
       const { room } = position
       if (this.#left.has(room) || !(this.#rooms.has(room) || this.#tracker.position(room))) return
       this.#resync(position)
     })
-    this.#socket.on(JOINED, (position: JoinedPosition) => {
+    options.listen(JOINED, (position: JoinedPosition) => {
       const { room, epoch, seq } = position
       // Where the client has joined as well, the answer to that counts.
       if (this.#left.has(room) || this.#rooms.has(room)) return
@@ -87,21 +96,22 @@ export class ClientRooms {
       // A message that is newer may have overtaken it.
       else if (had.epoch !== epoch || had.seq < seq) this.#resync(position)
     })
-    this.#socket.on('connect', () => {
+    options.listen('connect', () => {
       this.#connection++
       this.#failures = 0
       this.#left.clear()
       for (const [name, room] of this.#rooms) {
+        room.before ||= room.joined
         room.joined = false
         this.#ask(name)
       }
     })
-    this.#socket.on('disconnect', () => clearTimeout(this.#retry))
+    options.listen('disconnect', () => clearTimeout(this.#retry))
   }
 
   join(name: string): Promise<void> {
     let room = this.#rooms.get(name)
-    if (!room) this.#rooms.set(name, (room = { joined: false, waiting: [] }))
+    if (!room) this.#rooms.set(name, (room = { joined: false, before: false, waiting: [] }))
     if (room.joined && this.#socket.connected) return Promise.resolve()
     const { waiting } = room
     return new Promise((resolve, reject) => {
@@ -131,6 +141,12 @@ export class ClientRooms {
 
   position(name: string): { epoch: string; seq: number } | undefined {
     return this.#tracker.position(name)
+  }
+
+  /** The client is back. In its rooms it is when they have answered: what it loads before could be older than what it then gets. */
+  tellGap(): void {
+    if (this.#rooms.size === 0) this.#options.onGap()
+    else this.#gapDue = true
   }
 
   /** Of the message whose listeners run just now. */
@@ -175,11 +191,22 @@ export class ClientRooms {
       if (!this.#socket.connected) return
       const names = [...this.#pending]
       this.#pending.clear()
-      for (let i = 0; i < names.length; i += MAX_JOINS) void this.#joinBatch(names.slice(i, i + MAX_JOINS))
+      void this.#joinAll(names)
     })
   }
 
-  async #joinBatch(names: string[]): Promise<void> {
+  async #joinAll(names: string[]): Promise<void> {
+    const connection = this.#connection
+    const batches: Promise<boolean>[] = []
+    for (let i = 0; i < names.length; i += MAX_JOINS) batches.push(this.#joinBatch(names.slice(i, i + MAX_JOINS)))
+    const late = (await Promise.all(batches)).includes(true)
+    if (connection !== this.#connection || !this.#socket.connected || !(late || this.#gapDue)) return
+    this.#gapDue = false
+    this.#options.onGap()
+  }
+
+  /** True where the client is back in a plain room. */
+  async #joinBatch(names: string[]): Promise<boolean> {
     const connection = this.#connection
     const rooms = names.map((name) => this.#rooms.get(name))
     const requests: JoinRequest[] = names.map((room) => ({ room, ...this.#tracker.position(room) }))
@@ -189,8 +216,9 @@ export class ClientRooms {
     } catch {
       replies = []
     }
-    if (connection !== this.#connection || !this.#socket.connected) return
+    if (connection !== this.#connection || !this.#socket.connected) return false
     let failed = false
+    let back = false
     for (const [i, name] of names.entries()) {
       const reply = replies[i] ?? { ok: false, code: 'UNAVAILABLE' }
       const room = rooms[i]
@@ -198,7 +226,9 @@ export class ClientRooms {
       if (!room || room !== this.#rooms.get(name)) continue
       if (reply.ok) {
         if ('epoch' in reply) this.#apply(name, reply)
+        else back ||= room.before
         room.joined = true
+        room.before = false
         for (const { resolve } of room.waiting.splice(0)) resolve()
       } else if (reply.code === 'UNAVAILABLE') {
         failed = true
@@ -213,6 +243,7 @@ export class ClientRooms {
     }
     if (failed) this.#askAgain()
     else this.#failures = 0
+    return back
   }
 
   #apply(room: string, { epoch, seq, resync }: { epoch: string; seq: number; resync?: boolean }): void {
