@@ -76,7 +76,14 @@ const plugin: FastifyPluginAsync<SettingsOptions> = async (fastify, userOptions)
       live,
       definitions,
       age: () => follower.staleness(),
-      store: { client, clock: createRedisClock(client), keys, timeout, history, randomId: randomUUID },
+      store: {
+        client,
+        clock: createRedisClock(client, undefined, keys.values),
+        keys,
+        timeout,
+        history,
+        randomId: randomUUID,
+      },
       maxSize,
     }),
   )

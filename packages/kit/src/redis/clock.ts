@@ -1,4 +1,5 @@
-import type { RedisClient } from './source.ts'
+import { defineScript } from './script.ts'
+import { type RedisClient, isCluster } from './source.ts'
 
 /** Tells deadlines in Redis TIME, for scripts that must do nothing when they run late (`LUA_LATE`). */
 export interface RedisClock {
@@ -7,12 +8,19 @@ export interface RedisClock {
 }
 
 const RESYNC_MS = 10_000
+const timeOf = defineScript("return redis.call('TIME')")
 
 /**
  * Follows the server's clock by TIME, at most every 10 s and after each reconnect. The server's clock is read somewhere
  * between sending and answer; taking the answer's moment makes every deadline early rather than late.
+ *
+ * @param key one of the scripts': on a Cluster it is the clock of the node with this key, else that of any node
  */
-export function createRedisClock(client: RedisClient, now: () => number = () => performance.now()): RedisClock {
+export function createRedisClock(
+  client: RedisClient,
+  now: () => number = () => performance.now(),
+  key?: string,
+): RedisClock {
   let offset: number | undefined
   let syncedAt = 0
   let pending: Promise<number> | undefined
@@ -22,7 +30,8 @@ export function createRedisClock(client: RedisClient, now: () => number = () => 
   client.on('ready', onReady)
 
   async function sync(): Promise<number> {
-    const [seconds, micros] = (await client.time()) as unknown as [number | string, number | string]
+    const asked = key !== undefined && isCluster(client) ? timeOf(client, [key], []) : client.time()
+    const [seconds, micros] = (await asked) as [number | string, number | string]
     syncedAt = now()
     offset = Number(seconds) * 1_000 + Number(micros) / 1_000 - syncedAt
     return offset
