@@ -83,6 +83,15 @@ describe('who answered is no state', () => {
   })
 })
 
+test('@fastify/caching that only sets headers keeps nothing', async () => {
+  const file = await app(`import caching from '@fastify/caching'
+    export default async function app(fastify) {
+      await fastify.register(caching, { privacy: 'public', expiresIn: 60, serverExpiresIn: 300 })
+      fastify.get('/', async () => 'hello')
+    }`)
+  expect((await findingsOf(file)).findings).toEqual([])
+})
+
 test('an interval that a request starts is its own', async () => {
   const file = await plugin(`
     fastify.get('/ping', async () => {

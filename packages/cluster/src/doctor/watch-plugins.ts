@@ -22,11 +22,6 @@ const RULES: Record<string, Rule> = {
     bad: (options) => !options['redis'] && !options['store'],
     message: '@fastify/rate-limit counts in each process by itself: limits are multiplied by the number of workers',
   },
-  '@fastify/caching': {
-    kind: 'store-in-process',
-    bad: (options) => !options['cache'] && options['serverExpiresIn'] !== undefined,
-    message: '@fastify/caching keeps entries in the memory of one process',
-  },
 }
 
 /** Looks at every registration and every route of an app, from before its own code runs. */
