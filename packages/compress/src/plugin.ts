@@ -1,8 +1,9 @@
+import { Readable } from 'node:stream'
 import { offerCapability } from '@fastify-scale/kit'
 import type { FastifyPluginAsync, RouteOptions } from 'fastify'
 import fp from 'fastify-plugin'
 import { negotiate } from './negotiate.ts'
-import { type OnSend, createOnSend, kEncodedBy, kTaken, takeOver } from './on-send.ts'
+import { type Done, type OnSend, createOnSend, kEncodedBy, kTaken, takeOver } from './on-send.ts'
 import {
   type CompressOptions,
   type ResolvedOptions,
@@ -81,7 +82,12 @@ function createFallback(options: ResolvedOptions): OnSend {
       }
       made.set(config, hook)
     }
-    if (hook) hook(request, reply, payload, done)
-    else done(null, payload)
+    if (!hook) return done(null, payload)
+    hook(request, reply, payload, request.method === 'HEAD' && payload !== null ? forHead(done) : done)
   }
+}
+
+/** Fastify's own hook of HEAD routes, which comes after the fallback, takes a stream for 'no length', but not `null`. */
+function forHead(done: Done): Done {
+  return (error, payload) => done(error, payload === null ? Readable.from([]) : payload)
 }

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import fastifyCompress from '@fastify/compress'
 import { type Compressor, findCapability } from '@fastify-scale/kit'
 import zlib, { gunzipSync } from 'node:zlib'
@@ -40,6 +41,24 @@ describe('routes', () => {
       expect(decode(response)).toBe(BODY)
     }
     expect((await app.inject({ url: '/early-off', headers: GZIP })).payload).toBe(BODY)
+  })
+
+  test('HEAD of a route that was added before the plugin was loaded says what GET would', async () => {
+    const app = bareApp()
+    app.get('/text', () => BODY)
+    app.get('/object', () => ({ value: BODY }))
+    app.get('/small', () => 'small')
+    app.get('/stream', (_request, reply) => reply.type('text/plain').send(Readable.from([BODY])))
+    app.head('/own', () => BODY)
+    void app.register(scaleCompress)
+    for (const url of ['/text', '/object', '/stream', '/own']) {
+      const head = await app.inject({ method: 'HEAD', url, headers: GZIP })
+      expect([url, head.statusCode, head.payload]).toEqual([url, 200, ''])
+      expect(head.headers).toMatchObject({ 'content-encoding': 'gzip', vary: 'Accept-Encoding' })
+      expect(head.headers['content-length']).toBeUndefined()
+    }
+    const small = await app.inject({ method: 'HEAD', url: '/small', headers: GZIP })
+    expect(small.headers).toMatchObject({ 'content-length': '5', vary: 'Accept-Encoding' })
   })
 
   test('every other onSend hook sees the body as it is', async () => {
