@@ -77,8 +77,8 @@ export interface StatusOptions {
   warnings?: () => string[]
   /** Where the admin pages are. */
   admin?: () => string | undefined
+  /** A monotonic clock, in ms. */
   now?: () => number
-  wallClock?: () => number
 }
 
 interface Measured {
@@ -90,7 +90,7 @@ interface Measured {
 
 export function createStatus(options: StatusOptions): StatusSource {
   const { id, primary, meter, sample, memory, singletons, warnings, admin } = options
-  const { now = () => performance.now(), wallClock = Date.now } = options
+  const { now = () => performance.now() } = options
   const measured = new Map<number, Measured>()
 
   // Rates are measured from beat to beat, not from look to look: two people who look do not disturb each other.
@@ -122,7 +122,7 @@ export function createStatus(options: StatusOptions): StatusSource {
       id: worker.id,
       pid: worker.pid,
       generation: worker.generation,
-      uptime: worker.readyAt === undefined ? 0 : wallClock() - worker.readyAt,
+      uptime: worker.readyAt === undefined ? 0 : Math.round(now() - worker.readyAt),
       ...(beat && {
         p99: beat.p99,
         aborted: beat.aborted,

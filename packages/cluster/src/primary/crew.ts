@@ -173,7 +173,7 @@ export function createCrew(options: CrewOptions): Crew {
     // Told to go in the meantime.
     if (worker.state !== 'starting') return
     worker.state = 'ready'
-    worker.readyAt = Date.now()
+    worker.readyAt = performance.now()
     worker.waitingFor = undefined
     policy.succeeded()
     distribute(worker)

@@ -26,7 +26,9 @@ export function createRevival({ slots, fork, untilReady, policy, notices, runnin
   function startAgain(slot: Slot, worker: WorkerProcess, exit: ExitInfo): void {
     slot.restarts += 1
     const decision =
-      worker.readyAt === undefined ? policy.failedToStart() : policy.crashed(slot.slot, Date.now() - worker.readyAt)
+      worker.readyAt === undefined
+        ? policy.failedToStart()
+        : policy.crashed(slot.slot, performance.now() - worker.readyAt)
     notices.crashed(worker, exit, decision.delay)
     tryLater(slot, exit.reason, decision)
   }

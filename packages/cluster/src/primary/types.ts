@@ -16,8 +16,9 @@ export interface WorkerHandle {
   readonly role: string
   readonly pid: number
   readonly state: WorkerState
-  /** When it was forked, and when it became ready; ms since 1970. */
+  /** When it was forked; ms since 1970. */
   readonly since: number
+  /** When it became ready, on the monotonic clock: that of the machine may be set while it serves. */
   readonly readyAt: number | undefined
   /** The last beat, and the time it came in on the monotonic clock. */
   readonly beat: Beat | undefined
