@@ -77,8 +77,7 @@ export function resolveComplete(
     base,
   )
   const { uploadId, hash = false } = options
-  if (uploadId !== undefined && (typeof uploadId !== 'string' || uploadId === ''))
-    throw fail("option 'uploadId' must be the one that createDirectMultipart() gave")
+  if (uploadId !== undefined) checkUploadId(uploadId)
   return {
     maxBytes: options.maxBytes === undefined ? undefined : maxBytes,
     defaultMaxBytes: base.maxBytes,
@@ -86,6 +85,12 @@ export function resolveComplete(
     uploadId,
     hash,
   }
+}
+
+/** Without one S3 would be asked for something else: to remove the object. @throws SCALE_STORAGE_OPTION */
+export function checkUploadId(uploadId: unknown): void {
+  if (typeof uploadId !== 'string' || uploadId === '')
+    throw fail("option 'uploadId' must be the one that createDirectMultipart() gave")
 }
 
 function directPlan(options: DirectUploadOptions, base: ResolvedDefaults): DirectPlan {

@@ -48,8 +48,8 @@ export function makeKey(parts: {
 }
 
 /** True for a key that `makeKey` can have made: everything else in the bucket is somebody else's. */
-export function isOwnKey(key: string): boolean {
-  return key.length <= 1_024 && KEY.test(key)
+export function isOwnKey(key: unknown): key is string {
+  return typeof key === 'string' && key.length <= 1_024 && KEY.test(key)
 }
 
 /** True for a prefix that keys may have: path segments of letters, digits, `_`, `-` and `.`, without slashes at the ends. */
@@ -64,8 +64,9 @@ export interface PendingKey {
   bound?: SizeBound
 }
 
-export function parsePending(key: string): PendingKey | undefined {
-  if (!key.startsWith(PENDING) || !isOwnKey(key)) return undefined
+/** @param key may be anything: clients send it back */
+export function parsePending(key: unknown): PendingKey | undefined {
+  if (!isOwnKey(key) || !key.startsWith(PENDING)) return undefined
   const rest = key.slice(PENDING.length)
   const isPrivate = rest.startsWith(PRIVATE)
   const path = isPrivate ? rest.slice(PRIVATE.length) : rest

@@ -8,6 +8,7 @@ import {
   type CompleteDirectUploadOptions,
   type DirectMultipartOptions,
   type DirectUploadOptions,
+  checkUploadId,
   resolveComplete,
   resolveDirect,
   resolveDirectMultipart,
@@ -77,7 +78,7 @@ export interface ScaleStorage {
    * is gone; 503 `_UNAVAILABLE` and what `persist` throws, after which it can be completed again
    */
   completeDirectUpload(key: string, options?: CompleteDirectUploadOptions): Promise<CompletedFile>
-  /** Gives up a large direct upload and its parts. */
+  /** Gives up a large direct upload and its parts. @throws 404 `SCALE_STORAGE_NOT_FOUND` for what is no pending key, `_OPTION` for no `uploadId` */
   abortDirectMultipart(key: string, uploadId: string): Promise<void>
   /** Finds, and deletes with `dryRun: false`, objects which no row of the application points to. */
   sweep(options: SweepOptions): Promise<SweepResult>
@@ -165,7 +166,10 @@ async function scaleStorage(fastify: FastifyInstance, options: ScaleStorageOptio
       })
     },
     abortDirectMultipart: (key, uploadId) =>
-      engine.forCaller('giving up a direct upload', () => abortDirectMultipart(deps, key, uploadId)),
+      engine.forCaller('giving up a direct upload', async () => {
+        checkUploadId(uploadId)
+        await abortDirectMultipart(deps, key, uploadId)
+      }),
     sweep: (options) => engine.forCaller('sweep', () => sweep(deps, options)),
     assetUrl: await registerAssets(fastify, resolved.assets, engine, decorator),
   }

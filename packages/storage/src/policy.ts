@@ -15,7 +15,10 @@ export async function applyPublicRead(s3: S3Client, call: S3Call, bucket: string
       throw error
     },
   )
-  const policy = JSON.parse(Policy ?? '{}') as { Version?: string; Statement?: { Sid?: string }[] }
+  type Statement = { Sid?: string }
+  const policy = JSON.parse(Policy ?? '{}') as { Version?: string; Statement?: Statement | Statement[] }
+  // One alone may stand without a list.
+  const present = [policy.Statement ?? []].flat()
   const objects = `arn:aws:s3:::${bucket}/`
   const statement = {
     Sid: SID,
@@ -30,7 +33,7 @@ export async function applyPublicRead(s3: S3Client, call: S3Call, bucket: string
         Bucket: bucket,
         Policy: JSON.stringify({
           Version: policy.Version ?? '2012-10-17',
-          Statement: [...(policy.Statement ?? []).filter((one) => one.Sid !== SID), statement],
+          Statement: [...present.filter((one) => one.Sid !== SID), statement],
         }),
       }),
       o,

@@ -1,5 +1,5 @@
 import { DeleteObjectCommand, ListObjectsV2Command } from '@aws-sdk/client-s3'
-import { type Duration, checkKnown, parseDuration, parseInteger } from '@fastify-scale/kit'
+import { type Duration, checkKnown, parseDuration, parseInteger, show } from '@fastify-scale/kit'
 import { StorageOptionError } from './errors.ts'
 import { PENDING, isOwnKey, isPrefix } from './keys.ts'
 import type { UploadDeps } from './upload.ts'
@@ -63,7 +63,11 @@ export async function sweep(
   const { isReferenced, findReferenced, dryRun = true, prefix = '' } = options
   if ((isReferenced === undefined) === (findReferenced === undefined))
     throw fail('sweep() needs exactly one of isReferenced and findReferenced')
-  if (!isPrefix(prefix.replace(/^private\//, '')))
+  for (const [name, ask] of Object.entries({ isReferenced, findReferenced }))
+    if (ask !== undefined && typeof ask !== 'function') throw fail(`option '${name}' of sweep() must be a function`)
+  if (typeof dryRun !== 'boolean')
+    throw fail(`option 'dryRun' of sweep() must be true or false, but is ${show(dryRun)}`)
+  if (typeof prefix !== 'string' || !isPrefix(prefix.replace(/^private\//, '')))
     throw fail("option 'prefix' of sweep() must be a prefix of uploads, like 'avatars'")
   const olderThan = parseDuration(options.olderThan ?? 24 * 3_600_000, { name: 'olderThan', min: 60_000, fail })
   const maxDeletes = parseInteger(options.maxDeletes ?? 1_000, { name: 'maxDeletes', fail })

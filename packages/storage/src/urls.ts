@@ -29,7 +29,7 @@ export function createUrls(base: string, former: readonly string[] = []): Urls {
     everUrls: (key) => bases.map((one) => urlOf(one, key)),
     keyOf(urlOrKey) {
       const key = /^[a-z][a-z0-9+.-]*:/i.test(urlOrKey) ? keyFromUrl(roots, urlOrKey) : urlOrKey
-      if (key === undefined || !isOwnKey(key))
+      if (!isOwnKey(key))
         throw new ForeignUrlError(`the URL or key is not one of this storage, whose URLs begin with ${base}/`)
       return key
     },

@@ -5,7 +5,9 @@ import { gunzipSync } from 'node:zlib'
 import {
   GetBucketCorsCommand,
   GetBucketLifecycleConfigurationCommand,
+  GetBucketPolicyCommand,
   PutBucketLifecycleConfigurationCommand,
+  PutBucketPolicyCommand,
   PutObjectCommand,
 } from '@aws-sdk/client-s3'
 import { waitFor } from '@fastify-scale/dev-services'
@@ -128,8 +130,13 @@ describe('sweep', () => {
       { isReferenced: () => true, olderThan: '1s' },
       { isReferenced: () => true, prefix: 'pending' },
       { isReferenced: () => true, dryrun: false },
+      // Each would delete.
+      ...[null, 0, '', NaN].map((dryRun) => ({ isReferenced: () => false, dryRun })),
+      { isReferenced: () => true, prefix: 5 },
+      { isReferenced: 'yes' },
+      { findReferenced: [] },
     ])
-      await expect(app.storage.sweep(options)).rejects.toMatchObject({ code: 'SCALE_STORAGE_OPTION' })
+      await expect(app.storage.sweep(options as never)).rejects.toMatchObject({ code: 'SCALE_STORAGE_OPTION' })
   })
 })
 
@@ -167,6 +174,22 @@ describe('the command line', () => {
     })
     expect(preflight.headers.get('access-control-allow-origin')).toBe('https://app.example.com')
     expect(await cli('cors', 'app.example.com/path')).toMatchObject({ code: 2 })
+  })
+
+  test.each(['a list of statements', 'one statement alone'])('public-read keeps a policy that has %s', async (form) => {
+    const other = {
+      Sid: 'Other',
+      Effect: 'Allow',
+      Principal: '*',
+      Action: 's3:ListBucket',
+      Resource: `arn:aws:s3:::${s3.bucket}`,
+    }
+    const Policy = { Version: '2012-10-17', Statement: form === 'one statement alone' ? other : [other] }
+    await s3.s3.send(new PutBucketPolicyCommand({ Bucket: s3.bucket, Policy: JSON.stringify(Policy) }))
+    for (let run = 0; run < 2; run++) expect(await cli('public-read')).toMatchObject({ code: 0, err: '' })
+    const { Policy: now = '' } = await s3.s3.send(new GetBucketPolicyCommand({ Bucket: s3.bucket }))
+    const { Statement } = JSON.parse(now) as { Statement: { Sid: string }[] }
+    expect(Statement.map(({ Sid }) => Sid)).toEqual(['Other', 'FastifyScaleStoragePublicRead'])
   })
 
   test('opens the bucket for reading, but for private/ and pending/', async () => {
