@@ -1,11 +1,14 @@
 import { spawn } from 'node:child_process'
+import { EventEmitter } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { startSdNotify } from '../src/primary/sd-notify.ts'
 import { systemdSockets } from '../src/primary/systemd.ts'
+import type { Primary } from '../src/primary/types.ts'
 import { spawnGuarded, waitFor } from './helpers.ts'
 import { FIXTURES, startLauncher } from './launcher.ts'
 
@@ -46,6 +49,25 @@ test('systemd is told of READY, RELOADING, WATCHDOG and STOPPING; workers are no
   await waitFor(() => received.some((line) => /^READY=1\|STATUS=2 of 2 workers ready/.test(line)))
   expect(await launcher.stop()).toBe(0)
   await waitFor(() => received.includes('STOPPING=1'))
+})
+
+test('in the order in which it happens, however fast: a reload that fails at once is over', async () => {
+  const { path, received } = await notifySocket()
+  const events = new EventEmitter()
+  const primary = { pid: process.pid, events, slots: [], addresses: [] } as unknown as Primary
+  const warnings: string[] = []
+  const notify = startSdNotify(primary, (message) => warnings.push(message), { ...process.env, NOTIFY_SOCKET: path })
+  cleanups.push(notify.stop)
+  const told = (): string[] => received.flatMap((line) => /^(?:READY|RELOADING)/.exec(line) ?? [])
+  const expected: string[] = []
+  for (let i = 0; i < 10; i++) {
+    events.emit('progress', { done: 0, total: 1, phase: 'starting', slot: 0 })
+    events.emit('reload', { ok: false, reason: 'there is no app' })
+    expected.push('RELOADING', 'READY')
+  }
+  await waitFor(() => told().length === expected.length || warnings.length > 0)
+  // A machine without systemd has nobody to tell.
+  if (warnings.length === 0) expect(told()).toEqual(expected)
 })
 
 test('the unit that is shown lets systemd-notify speak for the launcher', () => {

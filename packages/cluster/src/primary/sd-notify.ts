@@ -19,9 +19,20 @@ export function startSdNotify(
   if (!socket) return { stop: () => undefined }
   let broken = false
   let reloading = false
+  const waiting: string[][] = []
+  let busy = false
 
+  /** One after the other: of two processes at a time the later one may well speak first. */
   function notify(...fields: string[]): void {
     if (broken) return
+    waiting.push(fields)
+    if (!busy) next()
+  }
+
+  function next(): void {
+    const fields = waiting.shift()
+    busy = fields !== undefined
+    if (!fields) return
     const child = spawn('systemd-notify', fields, {
       env: { ...env, NOTIFY_SOCKET: socket },
       stdio: 'ignore',
@@ -30,6 +41,7 @@ export function startSdNotify(
       broken = true
       warn(`systemd is not told how the service is: systemd-notify can't be run (${error.message})`)
     })
+    child.on('exit', next)
     child.unref()
   }
 
@@ -57,7 +69,8 @@ export function startSdNotify(
   // As long as one worker answers the service lives; single workers that hang are the launcher's own business.
   const beat = (): void => {
     const alive = primary.slots.some(({ worker }) => worker?.state === 'ready')
-    if (alive) notify('WATCHDOG=1')
+    // One that waits for its turn says it already.
+    if (alive && !waiting.some(([field]) => field === 'WATCHDOG=1')) notify('WATCHDOG=1')
   }
   const timer = watchdog > 0 ? setInterval(beat, watchdog / 2_000) : undefined
   return { stop: () => clearInterval(timer) }
