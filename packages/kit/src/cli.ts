@@ -1,4 +1,5 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util'
+import { reasonOf } from './errors.ts'
 
 /** A mistake of the operator's, or something they can mend: printed as one line, without a stack. */
 export class CliError extends Error {
@@ -98,7 +99,7 @@ export async function runCli(
 export function oneLine(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   const code = (error as { code?: unknown }).code
-  const [line = error.name] = error.message.split('\n')
+  const [line = error.name] = reasonOf(error).split('\n')
   return typeof code === 'string' && !line.includes(code) ? `${line} (${code})` : line
 }
 

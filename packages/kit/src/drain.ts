@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify'
+import { reasonOf } from './errors.ts'
 import { serverList } from './server-list.ts'
 import { withDeadline } from './timing.ts'
 
@@ -70,7 +71,7 @@ async function run(entry: Entry, budget: number): Promise<DrainResult> {
     return {
       name: entry.name,
       ok: false,
-      reason: error instanceof Error ? error.message : String(error),
+      reason: reasonOf(error),
       ms: Math.round(performance.now() - start),
     }
   } finally {

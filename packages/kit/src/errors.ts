@@ -27,3 +27,11 @@ export const DeadlineError: ScaleErrorConstructor = createScaleError('SCALE_KIT_
 export type FailOption = (message: string) => Error
 
 export const failOption: FailOption = (message) => new OptionError(message)
+
+/** What went wrong, in words. Of a name with several addresses Node says only in the inner errors why none could be reached. */
+export function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  if (error.message !== '') return error.message
+  const [first] = error instanceof AggregateError ? (error.errors as unknown[]) : []
+  return first === undefined ? error.name : reasonOf(first)
+}

@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify'
+import { reasonOf } from './errors.ts'
 import { serverList } from './server-list.ts'
 import { withDeadline } from './timing.ts'
 
@@ -42,6 +43,6 @@ async function runOne({ name, check, timeout = 1_000 }: ReadinessCheck): Promise
     await withDeadline(Promise.resolve().then(check), timeout, `check '${name}'`)
     return { name, ok: true, ms: took() }
   } catch (error) {
-    return { name, ok: false, reason: error instanceof Error ? error.message : String(error), ms: took() }
+    return { name, ok: false, reason: reasonOf(error), ms: took() }
   }
 }

@@ -1,5 +1,8 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import { type LookupFunction, connect } from 'node:net'
 import { expect, test } from 'vitest'
-import { type CliProgram, CliError, runCli } from '../src/index.ts'
+import { type CliProgram, CliError, addReadinessCheck, oneLine, runCli, runReadinessChecks } from '../src/index.ts'
 
 function program(run: CliProgram['commands'][string]['run']): CliProgram {
   return {
@@ -59,6 +62,24 @@ test('an error of the command is one line without a stack', async () => {
     throw Object.assign(new Error('listen failed'), { code: 'EADDRINUSE' })
   })
   expect(second).toMatchObject({ code: 1, err: 'tool keys new: listen failed (EADDRINUSE)' })
+})
+
+test('of a server with two addresses that both refuse, the first refusal is told', async () => {
+  // Node's own error has no message then, only those of the attempts.
+  const lookup = ((_host: string, _options: object, done: (error: null, all: object[]) => void) =>
+    done(
+      null,
+      ['127.0.0.1', '127.0.0.2'].map((address) => ({ address, family: 4 })),
+    )) as unknown as LookupFunction
+  const refused = await once(connect({ host: 'localhost', port: 1, lookup }), 'connect').catch(
+    (error: unknown) => error,
+  )
+  expect(refused).toMatchObject({ name: 'AggregateError', message: '' })
+  expect(oneLine(refused)).toBe('connect ECONNREFUSED 127.0.0.1:1')
+  const server = createServer()
+  addReadinessCheck({ server } as never, { name: 'bucket', check: () => Promise.reject(refused as Error) })
+  expect((await runReadinessChecks({ server } as never)).checks[0]?.reason).toBe('connect ECONNREFUSED 127.0.0.1:1')
+  expect(oneLine(new Error(''))).toBe('Error')
 })
 
 test('help and version', async () => {

@@ -1,5 +1,5 @@
 import type { Cluster, ClusterOptions, Redis, RedisOptions } from 'ioredis'
-import type { FailOption } from '../errors.ts'
+import { type FailOption, reasonOf } from '../errors.ts'
 import { backoff } from '../timing.ts'
 import { type RedisClient, type RedisSource, findRedis, isCluster } from './source.ts'
 
@@ -217,7 +217,7 @@ function watch(client: RedisClient, connectionName: string, log: ConnectionLog):
     log.debug({ err: error, connection: connectionName }, 'redis connection error')
     if (lost) return
     lost = true
-    log.warn({ connection: connectionName, reason: error.message }, 'redis connection lost, retrying')
+    log.warn({ connection: connectionName, reason: reasonOf(error) }, 'redis connection lost, retrying')
   })
   emitter.on('ready', () => {
     if (lost) log.info({ connection: connectionName }, 'redis connection back')
