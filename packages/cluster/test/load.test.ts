@@ -178,7 +178,7 @@ describe('an app of its own', () => {
       child.kill(signal)
       expect((await ended).code).toBe({ SIGTERM: 143, SIGINT: 130, SIGHUP: 129 }[signal])
       // A worker that was starting ends when it finds its launcher gone.
-    await waitFor(() => !pids.some(isAlive))
+      await waitFor(() => !pids.some(isAlive))
       expect((await readdir(dir)).sort()).toEqual(['app.mjs', 'package.json'])
     },
     60_000,
