@@ -4,6 +4,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import postgres from '../src/db/postgres.ts'
+import type {} from '../src/plugins/env.ts'
 
 let server: PostgresServer
 
@@ -29,7 +30,7 @@ async function slowDatabase(seconds: number): Promise<{ url: string; db: pg.Pool
 
 async function start(url: string): Promise<FastifyInstance> {
   const app = Fastify()
-  app.decorate('config', { DATABASE_URL: url, PG_POOL_MAX: 2 } as never)
+  app.decorate('config', { DATABASE_URL: url, PG_POOL_MAX: 2 } as FastifyInstance['config'])
   await app.register(sensible)
   await app.register(postgres)
   await app.ready()

@@ -64,14 +64,18 @@ function takeAway(id: string): void {
 
 /** Loads the newest page; also after a live connection was away for too long. */
 export async function loadPhotos(before?: string): Promise<void> {
+  // What is heard of while the answer is on its way may be newer than the answer.
+  const known = [...shown.keys()]
   const page = await call<Page>(`/photos?limit=24${before ? `&before=${before}` : ''}`, { anonymous: true })
+  const last = page.photos.at(-1)
+  // Older pages that were opened stay, unless there may be photos between them and what is new.
+  const follows = page.next === null || (last !== undefined && known.includes(last.id))
   if (!before) {
-    // What was removed meanwhile goes; older pages that were opened stay.
-    const last = page.photos.at(-1)
+    // What was removed meanwhile goes.
     const ids = new Set(page.photos.map(({ id }) => id))
-    for (const id of shown.keys()) if (!ids.has(id) && (!last || BigInt(id) > BigInt(last.id))) takeAway(id)
+    for (const id of known) if (!ids.has(id) && (!follows || !last || BigInt(id) > BigInt(last.id))) takeAway(id)
   }
-  if (before || next === null) next = page.next
+  if (before || next === null || !follows) next = page.next
   more.hidden = next === null
   page.photos.forEach(draw)
   find('empty').hidden = shown.size > 0

@@ -9,6 +9,9 @@ import './upload.ts'
 const login = find<HTMLFormElement>('login')
 const bannerForm = find<HTMLFormElement>('banner-form')
 
+const PATIENCE_MS = 2_000
+const pause = (ms: number): Promise<void> => new Promise((resolve) => window.setTimeout(resolve, ms))
+
 let user: User | undefined
 
 async function welcome(now: User): Promise<void> {
@@ -19,7 +22,12 @@ async function welcome(now: User): Promise<void> {
   find('role').hidden = !user.roles.includes('admin')
   setUser(user)
   startClusterView(user)
-  await connect(ended)
+  // The room before the list, so that nothing falls in between; but where it can't be had, the list does not wait for it.
+  const joined = connect(ended)
+  const inTime = await Promise.race([joined.then(() => true), pause(PATIENCE_MS)])
+  await loadPhotos()
+  if (inTime) return
+  await joined
   await loadPhotos()
 }
 
