@@ -17,7 +17,9 @@ const storageCommand = here('node_modules/@fastify-scale/storage/dist/cli.js')
  */
 export async function startBoardServices({ port, environment = process.env, onProgress }) {
   const services = await startServices({ redis: true, s3: true, postgres: true, env: environment, onProgress })
-  const env = { ...environment, ...services.env }
+  // An empty variable is one that is not set.
+  const set = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
+  const env = { ...set, ...services.env }
   // The SDK says so in every process; `engines` and the compatibility page say which versions of Node are supported.
   env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true'
   env.ADMIN_NAMES ??= 'admin'

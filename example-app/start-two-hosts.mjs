@@ -3,16 +3,22 @@ import { parseArgs } from 'node:util'
 import { startTwoHosts } from './two-hosts.mjs'
 
 const say = (line) => process.stderr.write(`${line}\n`)
-const { values } = parseArgs({
-  options: { port: { type: 'string', short: 'p' }, workers: { type: 'string', short: 'w' } },
-})
-const port = Number(values.port ?? process.env.PORT ?? 3000)
+/** npx and pnpm pass on what the terminal has sent already. */
+const SAME_SIGNAL_MS = 200
 
-const stopping = new AbortController()
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => stopping.abort())
+// While it starts, all that was started goes with this process.
+let onSignal = () => process.exit(1)
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => onSignal())
 
 let board
+let port
 try {
+  const { values } = parseArgs({
+    // pnpm hands a `--` on.
+    args: process.argv.slice(2).filter((arg) => arg !== '--'),
+    options: { port: { type: 'string', short: 'p' }, workers: { type: 'string', short: 'w' } },
+  })
+  port = Number(values.port ?? (process.env.PORT || 3000))
   board = await startTwoHosts({
     port,
     workers: values.workers ?? '2',
@@ -36,5 +42,11 @@ Stop one host:  cd example-app && npx fastify-scale stop --name ${a.name} --runt
 Pull its plug:  kill -9 ${a.launcher.pid} $(ps -o pid= --ppid ${a.launcher.pid})
 ^C stops everything.`)
 
-if (!stopping.signal.aborted) await new Promise((resolve) => stopping.signal.addEventListener('abort', resolve))
+await new Promise((resolve) => {
+  onSignal = resolve
+})
+const since = performance.now()
+onSignal = () => {
+  if (performance.now() - since > SAME_SIGNAL_MS) process.exit(1)
+}
 await board.stop()

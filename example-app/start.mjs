@@ -8,9 +8,10 @@ const say = (line) => process.stderr.write(`${line}\n`)
 let onSignal = () => process.exit(1)
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => onSignal(signal))
 
-// Everything else on the command line is the launcher's.
-const { values } = parseArgs({ options: { port: { type: 'string', short: 'p' } }, strict: false })
-const port = values.port ?? process.env.PORT ?? '3000'
+// Everything else on the command line is the launcher's. pnpm hands a `--` on.
+const args = process.argv.slice(2).filter((arg) => arg !== '--')
+const { values } = parseArgs({ args, options: { port: { type: 'string', short: 'p' } }, strict: false })
+const port = values.port ?? (process.env.PORT || '3000')
 const services = await startBoardServices({ port, onProgress: say }).catch((error) => {
   say(error.message)
   process.exit(1)
@@ -18,11 +19,10 @@ const services = await startBoardServices({ port, onProgress: say }).catch((erro
 say(`Open http://localhost:${port} and sign up as '${services.env.ADMIN_NAMES.split(',')[0]}' to be the admin.`)
 
 // In a process group of its own, and gone when this process goes, however it goes.
-const launcher = spawnGuarded(
-  process.execPath,
-  [launcherCommand, 'start', appModule, ...process.argv.slice(2).filter((arg) => arg !== '--')],
-  { env: services.env, stdio: 'inherit' },
-)
+const launcher = spawnGuarded(process.execPath, [launcherCommand, 'start', appModule, ...args], {
+  env: services.env,
+  stdio: 'inherit',
+})
 // Signals reach it from here alone, each of them: one ^C drains, a second one ends all at once. To a launcher without a
 // terminal SIGHUP means reload; here a terminal was closed.
 onSignal = (signal) => launcher.kill(signal === 'SIGHUP' ? 'SIGTERM' : signal)

@@ -11,6 +11,7 @@ import { appModule, launcherCommand, startBoardServices } from './services.mjs'
 
 const NAMES = ['host-a', 'host-b']
 const START_MS = 120_000
+const PORTS = { 'redis:': 6379, 'rediss:': 6379, 'postgres:': 5432, 'postgresql:': 5432, 'http:': 80, 'https:': 443 }
 
 /**
  * Starts services, two launchers and nginx. `port` is nginx's, `workers` those of each host. `onOutput` gets what the
@@ -40,7 +41,10 @@ export async function startTwoHosts({
     const dir = mkdtempSync(join(tmpdir(), 'photo-board-'))
     // nginx's workers run as somebody else.
     chmodSync(dir, 0o755)
-    undo.push(() => rmSync(dir, { recursive: true, force: true }))
+    const removeDir = () => rmSync(dir, { recursive: true, force: true })
+    // Also where the process ends before all is up.
+    process.once('exit', removeDir)
+    undo.push(() => process.off('exit', removeDir), removeDir)
     const services = await startBoardServices({ port, environment, onProgress })
     undo.push(() => services.stop())
     const namespaces = wanted ? makeNamespaces(NAMES) : undefined
@@ -75,8 +79,10 @@ async function throughGateway(env, gateway, undo) {
   for (const name of ['REDIS_URL', 'DATABASE_URL', 'S3_ENDPOINT']) {
     const url = new URL(env[name])
     if (url.hostname !== '127.0.0.1' && url.hostname !== 'localhost') continue
-    undo.push(await forward(gateway, Number(url.port)))
-    reached[name] = env[name].replace(url.host, `${gateway}:${url.port}`)
+    const port = Number(url.port) || PORTS[url.protocol]
+    undo.push(await forward(gateway, port))
+    url.host = `${gateway}:${port}`
+    reached[name] = url.href.replace(/\/$/, '')
   }
   return reached
 }

@@ -1,9 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Services, freePort, isAlive, killTree, waitFor } from '@fastify-scale/dev-services'
-import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { boardEnv, startBoardServices } from './support/board.ts'
 
 const script = fileURLToPath(new URL('../start.mjs', import.meta.url))
@@ -91,3 +93,49 @@ test('in a terminal a second ^C does not wait for the drain', async () => {
   expect(await ended).toEqual([130, null])
   await allGone(pids)
 }, 120_000)
+
+test('the address that is printed is the one of --port, also after the -- that pnpm hands on', async () => {
+  const port = await freePort()
+  const env = boardEnv(services)
+  const child = spawn(process.execPath, [script, '--', '--port', String(port), '--name', `start-${port}`], {
+    env,
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+  onTestFinished(() => killTree(child.pid as number))
+  let said = ''
+  child.stderr.on('data', (data) => (said += data))
+  await waitFor(() => said.includes('Open '), { timeout: 30_000 })
+  expect(said).toContain(`Open http://localhost:${port} `)
+})
+
+describe('two hosts', () => {
+  const twoHosts = fileURLToPath(new URL('../start-two-hosts.mjs', import.meta.url))
+
+  async function startTwoHosts(change: NodeJS.ProcessEnv = {}) {
+    const dir = mkdtempSync(join(tmpdir(), 'two-hosts-'))
+    const env = { ...boardEnv(services), TMPDIR: dir, ...change }
+    const args = [twoHosts, '--', '--port', String(await freePort()), '--workers', '1']
+    const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'ignore', 'pipe'] })
+    const ended = once(child, 'exit')
+    const output = { said: '' }
+    child.stderr.on('data', (data) => (output.said += data))
+    onTestFinished(async () => {
+      if (isAlive(child.pid as number)) await killTree(child.pid as number)
+      rmSync(dir, { recursive: true })
+    })
+    return { child, dir, ended, output, pid: child.pid as number }
+  }
+
+  test('^C while they start ends all at once, and leaves nothing', async () => {
+    const { child, dir, ended, pid } = await startTwoHosts()
+    const launchers = () => childrenOf(pid).filter((one) => commandOf(one).includes('cli.js start'))
+    await waitFor(() => launchers().length === 2, { timeout: 30_000 })
+    const pids = launchers()
+    const since = performance.now()
+    child.kill('SIGINT')
+    expect(await ended).toEqual([1, null])
+    expect(performance.now() - since).toBeLessThan(3_000)
+    await allGone(pids)
+    expect(readdirSync(dir)).toEqual([])
+  }, 60_000)
+})
