@@ -37,7 +37,7 @@ test('who is found is who Socket.IO finds, in the same order', () => {
   const sets = [[], ...names.map((name) => [name]), ['a', 'b'], ['a', 'nobody'], names]
   for (const rooms of sets)
     for (const except of [undefined, ...sets])
-      expect(found(ours, rooms, except), `${rooms} but ${except}`).toEqual(found(theirs, rooms, except))
+      expect(found(ours, rooms, except), `${rooms.join()} but ${except?.join()}`).toEqual(found(theirs, rooms, except))
   expect(found(ours, ['a'])).toHaveLength(9)
 })
 

@@ -69,4 +69,12 @@ describe('client', () => {
     socket.emit('moved', { id: 1 })
     expectTypeOf(socket.join('room')).resolves.toBeVoid()
   })
+
+  it('takes any events where none are named', async () => {
+    const any = createRealtimeClient('/')
+    any.on('moved', (card: { id: number }) => void card)
+    any.on('moved', (card, ...more) => void [card, more])
+    any.emit('rename', 'me', 7, (ok: boolean) => void ok)
+    expectTypeOf(await any.emitWithAck('rename', 'me')).toBeAny()
+  })
 })

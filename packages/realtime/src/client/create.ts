@@ -28,7 +28,9 @@ export interface RealtimeClientOptions {
   socket?: Partial<Omit<ManagerOptions & SocketOptions, 'transports' | 'auth' | 'path' | 'upgrade'>>
 }
 
-type EventsMap = Record<string, (...args: never[]) => void>
+/** Where no events are named: any, as Socket.IO's own. */
+// oxlint-disable-next-line typescript/no-explicit-any
+type EventsMap = Record<string, (...args: any[]) => void>
 /** As socket.io-client takes it, so that interfaces without an index signature fit. */
 type Events<T> = { [K in keyof T]: T[K] extends (...args: infer Args) => void ? (...args: Args) => void : never }
 
