@@ -1,3 +1,4 @@
+import { parseDuration } from '@fastify-scale/kit'
 import { type Static, Type } from '@fastify/type-provider-typebox'
 import { isName, nameList } from './names.ts'
 
@@ -59,9 +60,13 @@ export function describeProblems(environment: Record<string, string | undefined>
       if (!optional) problems.push(`${name} is missing (${description})`)
     } else if (minLength && value.length < minLength) problems.push(`${name} is too short (${description})`)
   }
-  const { S3_ENDPOINT, ADMIN_NAMES = '' } = environment
+  const { S3_ENDPOINT, PUBLIC_BASE_URL, SWEEP_OLDER_THAN, ADMIN_NAMES = '' } = environment
   if (S3_ENDPOINT && !isHttpUrl(S3_ENDPOINT))
     problems.push('S3_ENDPOINT is not a URL (http://host:9000, left out for AWS)')
+  if (PUBLIC_BASE_URL && !isHttpUrl(PUBLIC_BASE_URL))
+    problems.push('PUBLIC_BASE_URL is not a URL (https://cdn.example.com)')
+  if (SWEEP_OLDER_THAN && !isAge(SWEEP_OLDER_THAN))
+    problems.push('SWEEP_OLDER_THAN is not a time of at least a minute (24h)')
   for (const name of nameList(ADMIN_NAMES))
     if (!isName(name))
       problems.push(`ADMIN_NAMES has '${name}', which nobody can be called (letters a to z, digits, _ . -)`)
@@ -70,6 +75,15 @@ export function describeProblems(environment: Record<string, string | undefined>
 }
 
 const isHttpUrl = (text: string): boolean => /^https?:\/\//.test(text) && URL.canParse(text)
+
+/** What the sweep takes: it would say so only in the night. */
+function isAge(text: string): boolean {
+  try {
+    return parseDuration(text, { name: 'SWEEP_OLDER_THAN', min: 60_000 }) > 0
+  } catch {
+    return false
+  }
+}
 
 /** What is good enough for development and not for the world. */
 function productionProblems(environment: Record<string, string | undefined>): string[] {
@@ -83,7 +97,6 @@ function productionProblems(environment: Record<string, string | undefined>): st
       `PUBLIC_ORIGIN must be https: browsers do not send the session's cookies over http to ${new URL(PUBLIC_ORIGIN).hostname}`,
     )
   if (!PUBLIC_BASE_URL) problems.push('PUBLIC_BASE_URL is missing (https://cdn.example.com)')
-  else if (!isHttpUrl(PUBLIC_BASE_URL)) problems.push('PUBLIC_BASE_URL is not a URL (https://cdn.example.com)')
   if (JWT_SECRET && (EXAMPLES.test(JWT_SECRET) || new Set(JWT_SECRET).size < 12))
     problems.push('JWT_SECRET looks like an example (make one with: openssl rand -base64 48)')
   if (S3_SECRET_ACCESS_KEY && DEFAULTS.includes(S3_SECRET_ACCESS_KEY.toLowerCase()))

@@ -34,6 +34,15 @@ const required = [
   'PUBLIC_ORIGIN',
 ] as const
 
+test.each([
+  ['SWEEP_OLDER_THAN', 'yesterday'],
+  ['SWEEP_OLDER_THAN', '30s'],
+  ['PUBLIC_BASE_URL', 'cdn.board.test'],
+])('%s=%s is refused at once, by name', (name, value) => {
+  for (const NODE_ENV of ['production', 'development'])
+    expect(describeProblems({ ...good, NODE_ENV, [name]: value })).toMatch(new RegExp(`${name} is not .+\\(.+\\)`))
+})
+
 test.each(required)('production without %s is refused, by name', (name) => {
   for (const value of [undefined, ''])
     expect(describeProblems({ ...good, [name]: value })).toMatch(new RegExp(`${name} is missing \\(.+\\)`))

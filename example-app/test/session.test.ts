@@ -36,3 +36,22 @@ test.each(['mark', 'MARK', 'mArK'])('nobody becomes an admin a second time as %s
 test.each(['mar\u212A', '\u212Aim', 'JÜRGEN', 'ｍａｒｋ'])('%s is no name', async (name) => {
   for (const path of ['signup', 'login']) expect((await enter(path, name)).status).toBe(400)
 })
+
+test('a page that has the cookie alone gets new tokens, without a word', async () => {
+  const { headers } = await enter('signup', 'nora')
+  const cookie = [headers['set-cookie']].flat().map((one) => String(one).split(';')[0])
+  const answer = await call<Tokens>(`${board.url}/api/session/refresh`, {
+    method: 'POST',
+    headers: { cookie: cookie.join('; '), origin: board.url },
+  })
+  expect(answer.status).toBe(200)
+  expect(answer.body.accessToken).toMatch(/\w/)
+  expect((await call(`${board.url}/api/session/refresh`, { method: 'POST' })).status).toBe(401)
+})
+
+test('a user who is written in another way than PostgreSQL knows is refused', async () => {
+  const list = (user: string) => call(`${board.url}/api/photos?user=${user}`)
+  const user = 'c0ffee00-0000-4000-8000-0000000000Ab'
+  expect((await list(user)).status).toBe(200)
+  expect((await list(`urn:uuid:${user}`)).status).toBe(400)
+})

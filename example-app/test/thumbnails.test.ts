@@ -146,3 +146,13 @@ test('the nightly sweep removes what no row points to, keeps what one does, and 
   ])
   expect((await fetch(rows[0]?.url as string)).status).toBe(200)
 }, 240_000)
+
+test('a Redis that knows another database’s photos keeps none of this one’s from its thumbnail', async () => {
+  await board.stop()
+  await database.query('CREATE DATABASE another')
+  board = await startBoard({ ...env, DATABASE_URL: (env['DATABASE_URL'] as string).replace(/\w+$/, 'another') })
+  anna = await signUp(board.url, 'anna')
+  const { body } = await uploadPhoto(board.url, anna.accessToken, 'first')
+  expect(body.id).toBe('1')
+  await waitFor(async () => (await listed('1'))?.thumbnailUrl, { timeout: 30_000 })
+}, 120_000)

@@ -24,6 +24,8 @@ export const PhotoSchema = Type.Object({
 })
 const Page = Type.Object({ photos: Type.Array(PhotoSchema), next: Type.Union([Type.String(), Type.Null()]) })
 const Id = Type.String({ pattern: '^\\d{1,18}$' })
+/** `format: 'uuid'` would take `urn:uuid:` before it, which PostgreSQL does not. */
+const UserId = Type.String({ pattern: '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$' })
 const Params = Type.Object({ id: Id })
 /** PostgreSQL's text holds every character but NUL. */
 export const Caption = Type.String({ maxLength: 200, pattern: '^[^\\u0000]*$' })
@@ -36,7 +38,7 @@ const photos: FastifyPluginAsyncTypebox = async (app) => {
       schema: {
         querystring: Type.Object({
           before: Type.Optional(Id),
-          user: Type.Optional(Type.String({ format: 'uuid' })),
+          user: Type.Optional(UserId),
           limit: Type.Integer({ minimum: 1, maximum: 100, default: 30 }),
         }),
         response: { 200: Page },

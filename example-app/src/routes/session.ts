@@ -63,12 +63,17 @@ const session: FastifyPluginAsyncTypebox = async (app) => {
     '/session/refresh',
     {
       schema: {
-        body: Type.Optional(Type.Object({ refreshToken: Type.Optional(Type.String({ maxLength: 500 })) })),
+        body: Type.Object({ refreshToken: Type.Optional(Type.String({ maxLength: 500 })) }),
         response: { 200: Tokens },
+      },
+      // Who has the cookie need not say anything.
+      preValidation: (request, _reply, done) => {
+        request.body ??= {}
+        done()
       },
     },
     async (request, reply) => {
-      const token = request.body?.refreshToken ?? app.auth.refreshCookie(request)
+      const token = request.body.refreshToken ?? app.auth.refreshCookie(request)
       if (!token) throw app.httpErrors.unauthorized('no refresh token')
       const tokens = await app.auth.refresh(token)
       app.auth.setCookies(reply, tokens)

@@ -13,7 +13,8 @@ const uploads: FastifyPluginAsyncTypebox = async (app) => {
     reply.header('x-live', (await showPhoto(app, photo)) ? 'told' : 'missed')
     // The photo is there, and shown by its original; a thumbnail that can't be ordered now is made in the night.
     await app.thumbnails
-      .add({ id: photo.id }, { idempotencyKey: photo.id })
+      // By its URL: another database on the same Redis counts from 1 again.
+      .add({ id: photo.id }, { idempotencyKey: photo.url })
       .catch((error: Error) => app.log.warn({ photo: photo.id, reason: error.message }, 'no thumbnail was ordered'))
     return photo
   }
