@@ -122,7 +122,16 @@ export class Presence {
   }
 
   async #refresh(): Promise<void> {
-    for (const [name, { here }] of this.#rooms) await this.#touch(name, [...here.values()], [])
+    for (const [name, { here }] of this.#rooms) {
+      const ids = [...here.keys()]
+      // Looked up for each portion: who leaves meanwhile is not kept.
+      for (let i = 0; i < ids.length; i += PORTION)
+        await this.#touch(
+          name,
+          ids.slice(i, i + PORTION).flatMap((id) => here.get(id) ?? []),
+          [],
+        )
+    }
   }
 
   /** A failure is made good by the next refresh; what was to be removed ends by itself. */

@@ -1,6 +1,7 @@
 import { waitFor } from '@fastify-scale/dev-services'
 import { Redis } from 'ioredis'
 import { describe, expect, it } from 'vitest'
+import { Presence } from '../src/presence.ts'
 import { connect, onEnd, signToken, startApp, useRedis, verifyToken } from './support.ts'
 
 describe('presence', () => {
@@ -77,5 +78,34 @@ describe('presence', () => {
     expect(Date.now()).toBeGreaterThanOrEqual(ends)
     expect(await app.realtime.presence('room')).toEqual([{ id: client.id, sockets: 1 }])
     await waitFor(async () => (await control.zcard('test-b:v1:{room}:presence')) === 1)
+  })
+
+  it('of a large room does not keep who leaves while it is refreshed', async () => {
+    const client = new Redis(redis.url)
+    onEnd(() => client.disconnect())
+    let refreshed = (): unknown => undefined
+    const { evalsha } = client
+    // The answer to a refresh of 500 comes when somebody of the others has left.
+    client.evalsha = async (...args: unknown[]) => {
+      const reply = await evalsha.apply(client, args as never)
+      if (args[4] === 500) await refreshed()
+      return reply
+    }
+    const presence = new Presence({ client, prefix: 'test-l:', ttl: 1_500 })
+    onEnd(() => presence.close())
+    for (let i = 0; i < 600; i++) presence.enter('board', `s${i}`, `u${i}`)
+    await waitFor(async () => (await presence.list('board')).length === 600)
+    let left = false
+    refreshed = async () => {
+      refreshed = () => undefined
+      presence.leave('board', 's599')
+      expect(await presence.list('board')).toHaveLength(599)
+      left = true
+    }
+    await waitFor(() => left)
+    let refreshes = 0
+    refreshed = () => refreshes++
+    await waitFor(() => refreshes > 0)
+    expect(await presence.list('board')).toHaveLength(599)
   })
 })

@@ -165,6 +165,24 @@ describe('a client', () => {
     expect([resynced, gaps, thrown.toSorted()]).toEqual([['board:1'], ['gap'], ['gap', 'resync']])
   })
 
+  it('that shows a cookie comes back with a newer one when its token has ended, and is told where there is none', async () => {
+    const { app, url } = await startApp({
+      adapter: 'none',
+      authenticate: ({ headers }) => verifyToken(headers.cookie ?? ''),
+    })
+    const extraHeaders = { cookie: signToken({ sub: 'ann', exp: Date.now() / 1_000 + 1 }) }
+    const client = await connect(url, { socket: { extraHeaders } })
+    let code: string | undefined
+    client.onEnded((ended) => (code = ended))
+    const first = client.id
+    // As the page's requests renew it.
+    extraHeaders.cookie = signToken({ sub: 'ann', exp: Date.now() / 1_000 + 2 })
+    await waitFor(() => client.connected && client.id !== first)
+    expect(code).toBeUndefined()
+    await waitFor(() => code === 'TOKEN_EXPIRED')
+    expect([client.active, app.io.sockets.sockets.size]).toEqual([false, 0])
+  })
+
   it('is told that it is refused where a middleware says so without a code', async () => {
     const { app, url } = await startApp({ adapter: 'none' })
     app.io.use((_socket, next) => next(new Error('closed for today')))

@@ -196,7 +196,8 @@ export function createRealtimeClient<S2C = EventsMap, C2S = EventsMap>(
     if (why !== 'io server disconnect') return
     const code = closed ?? 'DISCONNECTED'
     closed = undefined
-    if (code === 'TOKEN_EXPIRED' && getToken) {
+    if (code === 'TOKEN_EXPIRED') {
+      // Without getToken there may be a newer cookie.
       reason = 'expired'
       connectLater()
     } else {
