@@ -103,6 +103,15 @@ test('a stream made anew while a read of the old one waits is noticed, whatever 
   expect(seen.at(-1)).toBe('new')
 })
 
+test('a stream made anew with the very same ids is noticed, by what its entries hold', async () => {
+  await add('old', '5-1')
+  await follow().caughtUp
+  await writer.multi().del('s').xadd('s', '5-1', 'n', 'new').exec()
+  await has('new')
+  expect(seen).toEqual(['old', 'new'])
+  expect(resets).toBe(1)
+})
+
 test('entries that were trimmed between two reads of a slow connection are a discontinuity', async () => {
   const proxy = await faultProxy({ target: server.url })
   const through = await openConnections({ packageName: '@fastify-scale/kit', redis: proxy.url, host: {}, log })

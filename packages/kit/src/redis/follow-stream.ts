@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Redis } from 'ioredis'
 import { backoff, pause, withDeadline } from '../timing.ts'
 import { end, reconnect, untilReady } from './connections.ts'
@@ -55,6 +56,12 @@ export interface StreamFollower {
   close(): Promise<void>
 }
 
+/** A place in the stream: an entry's id and, where it is known, what the entry holds. */
+interface Place {
+  id: string
+  content?: string[]
+}
+
 const PAGE = 1_000
 
 /**
@@ -76,10 +83,10 @@ export function followStream(options: FollowOptions): StreamFollower {
   } = options
   const client = options.client as Redis
   const stop = new AbortController()
-  let position: string | undefined
+  let position: Place | undefined
   // What the last read began after. Looked for after every read: the stream may have been made anew, or trimmed past us,
   // while the read waited or on the way to it, and what it gave then looks like any other entries.
-  let anchor: string | undefined
+  let anchor: Place | undefined
   let provenAt: number | undefined
   let resolveCaughtUp: () => void
   const caughtUp = new Promise<void>((resolve) => (resolveCaughtUp = resolve))
@@ -94,13 +101,19 @@ export function followStream(options: FollowOptions): StreamFollower {
     }
   }
 
-  /** While the entry that we read after is there, nothing behind it was trimmed, and the stream is the same. */
-  async function isContinuous(at: string): Promise<boolean> {
-    if (at !== '0-0') return (await proven(() => client.xrange(key, at, at), graceMs)).length > 0
-    return true
+  /**
+   * While the entry that we read after is there, nothing behind it was trimmed, and the stream is the same. A new stream may
+   * have the same id, of the same millisecond.
+   */
+  async function isContinuous(at: Place): Promise<boolean> {
+    if (at.id === '0-0') return true
+    const [found] = await proven(() => client.xrange(key, at.id, at.id), graceMs)
+    if (!found) return false
+    at.content ??= found[1]
+    return isDeepStrictEqual(found[1], at.content)
   }
 
-  async function read(after: string, block: number | undefined): Promise<StreamEntry[]> {
+  async function read(after: string, block: number | undefined): Promise<Required<Place>[]> {
     const reply = await proven(
       () =>
         block === undefined
@@ -108,16 +121,16 @@ export function followStream(options: FollowOptions): StreamFollower {
           : client.xread('COUNT', PAGE, 'BLOCK', block, 'STREAMS', key, after),
       graceMs + (block ?? 0),
     )
-    const entries = (reply?.[0]?.[1] ?? []) as [id: string, fields: string[]][]
-    return entries.map(([id, flat]) => ({ id, fields: toFields(flat) }))
+    const entries = (reply?.[0]?.[1] ?? []) as [id: string, content: string[]][]
+    return entries.map(([id, content]) => ({ id, content }))
   }
 
-  function deliver(entries: StreamEntry[]): void {
+  function deliver(entries: Required<Place>[]): void {
     for (const entry of entries) {
       if (stop.signal.aborted) return
-      position = entry.id
+      position = entry
       try {
-        onEntry(entry)
+        onEntry({ id: entry.id, fields: toFields(entry.content) })
       } catch (error) {
         // One bad entry must not stop the ones behind it.
         onError?.(toError(error))
@@ -128,7 +141,7 @@ export function followStream(options: FollowOptions): StreamFollower {
   /** One connection's life: reads until something fails. */
   async function follow(): Promise<void> {
     // Nothing to anchor to: what was written and trimmed while we were away would be missed, so begin again.
-    if (position === '0-0') position = undefined
+    if (position?.id === '0-0') position = undefined
     // When the last read showed the end of the stream; undefined where there may be more.
     let endAt: number | undefined
     for (;;) {
@@ -138,7 +151,7 @@ export function followStream(options: FollowOptions): StreamFollower {
       }
       if (position === undefined) {
         // What load() needs is bounded by the commands' own answers; the watchdog covers a server that stalls meanwhile.
-        position = await proven(async () => options.load(client), graceMs * 10)
+        position = { id: await proven(async () => options.load(client), graceMs * 10) }
         endAt = undefined
       } else if (endAt !== undefined) {
         provenAt = endAt
@@ -146,7 +159,7 @@ export function followStream(options: FollowOptions): StreamFollower {
       }
       const sentAt = now()
       anchor = position
-      const entries = await read(position, endAt === undefined ? undefined : blockMs)
+      const entries = await read(position.id, endAt === undefined ? undefined : blockMs)
       if (stop.signal.aborted) return
       // An answer without entries was at the end when it came, a short page when it was asked for.
       if (entries.length === 0) endAt = now()
@@ -176,7 +189,7 @@ export function followStream(options: FollowOptions): StreamFollower {
   return {
     caughtUp,
     get position() {
-      return position ?? '0-0'
+      return position?.id ?? '0-0'
     },
     staleness: () => (provenAt === undefined ? Number.POSITIVE_INFINITY : now() - provenAt),
     async close() {
