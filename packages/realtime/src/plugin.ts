@@ -193,7 +193,11 @@ const plugin: FastifyPluginAsync<RealtimeOptions> = async (fastify, userOptions)
     (draining ??= drainConnections(
       {
         connections: () => Object.values(engine.clients),
-        hint: (connection, delay) => hints.get(connection)?.emit(RECONNECT, { delay }),
+        hint(connection, delay) {
+          // That one may have ended, and others not.
+          const [socket] = hints.get(connection)?.client.sockets.values() ?? []
+          socket?.emit(RECONNECT, { delay })
+        },
         sockets: transport.sockets,
         ...options.drain,
       },

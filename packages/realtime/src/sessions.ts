@@ -15,7 +15,8 @@ export interface RawSocket {
   readonly request: AdmittedRequest
   readonly rooms: ReadonlySet<string>
   readonly conn: { readonly writeBuffer: readonly unknown[]; readonly readyState: string; close(): void }
-  readonly client: { readonly sockets: { readonly size: number } }
+  /** Socket.IO's side of the connection. */
+  readonly client: { readonly sockets: ReadonlyMap<string, RawSocket> }
   join(room: string): Promise<void> | void
   leave(room: string): Promise<void> | void
   emit(event: string, ...args: unknown[]): unknown

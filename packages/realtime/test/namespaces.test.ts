@@ -1,6 +1,6 @@
 import { waitFor } from '@fastify-scale/dev-services'
 import { describe, expect, it } from 'vitest'
-import { type TestClient, open, signToken, startApp, verifyToken } from './support.ts'
+import { type TestClient, collect, once, open, signToken, startApp, verifyToken } from './support.ts'
 
 describe('namespaces that share a connection', () => {
   const start = () =>
@@ -49,5 +49,20 @@ describe('namespaces that share a connection', () => {
     app.realtime.disconnect({ sub: '/news' })
     await waitFor(() => app.realtime.stats().connections === 0)
     expect(ended).toEqual(['/ DISCONNECTED', '/news DISCONNECTED'])
+  })
+
+  it('hear of a drain where one of them has ended', async () => {
+    const { app, url } = await start()
+    const { main, news, ended } = both(url, (namespace) => signToken({ sub: namespace }))
+    await waitFor(() => main.connected && news.connected)
+    const hints = collect<{ delay: number }>(news, 'realtime:reconnect')
+    // The one that came last.
+    const back = once(main, 'connect')
+    main.disconnect().connect()
+    await back
+    app.realtime.disconnect({ sub: '/' })
+    await waitFor(() => ended.length === 1)
+    await app.realtime.drain()
+    await waitFor(() => hints.length === 1)
   })
 })
