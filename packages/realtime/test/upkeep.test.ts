@@ -165,6 +165,21 @@ describe('a client', () => {
     expect([resynced, gaps, thrown.toSorted()]).toEqual([['board:1'], ['gap'], ['gap', 'resync']])
   })
 
+  it('hears that a room is denied that it was in, also where somebody joins it anew meanwhile', async () => {
+    let allowed = true
+    const { app, url } = await startApp({ adapter: 'none', authorizeRoom: () => allowed })
+    const client = await connect(url)
+    await client.join('board')
+    const denied: string[] = []
+    client.onDenied((room, code) => denied.push(`${room} ${code}`))
+    allowed = false
+    await cut(app, client)
+    await expect(client.join('board')).rejects.toMatchObject({ code: 'SCALE_REALTIME_JOIN_DENIED' })
+    expect(denied).toEqual(['board DENIED'])
+    await expect(client.join('board')).rejects.toMatchObject({ code: 'SCALE_REALTIME_JOIN_DENIED' })
+    expect(denied).toHaveLength(1)
+  })
+
   it('that shows a cookie comes back with a newer one when its token has ended, and is told where there is none', async () => {
     const { app, url } = await startApp({
       adapter: 'none',

@@ -238,7 +238,7 @@ export class ClientRooms {
         this.#tracker.forget(name)
         const { waiting } = room
         for (const { reject } of waiting) reject(joinError(name, reply.code))
-        if (waiting.length === 0) this.#options.onDenied(name, reply.code)
+        if (room.joined || room.before || waiting.length === 0) this.#options.onDenied(name, reply.code)
       }
     }
     if (failed) this.#askAgain()
