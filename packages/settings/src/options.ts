@@ -23,7 +23,7 @@ export interface SettingsOptions {
   prefix?: string
   /** The name of the decorator: `fastify.settings`. Default `'settings'`. */
   decorator?: string
-  /** How long `set` and `history` may take, and registration waits for the first load (at most 2 s). Default `'1s'`. */
+  /** How long `set` and `history` may take, and registration waits for the first load (at most 2.5 s). Default `'1s'`. */
   timeout?: Duration
   /** How many changes of all settings together are kept for `history`, about. Default 1,000. */
   history?: number

@@ -6,6 +6,7 @@ import {
   openConnections,
   pause,
   refuseTaken,
+  startBudget,
 } from '@fastify-scale/kit'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
@@ -25,8 +26,6 @@ declare module 'fastify' {
 }
 
 const PACKAGE = '@fastify-scale/settings'
-/** How long registration waits for the first load at most, after it waited for the connection. */
-const FIRST_LOAD_MS = 2_000
 
 const plugin: FastifyPluginAsync<SettingsOptions> = async (fastify, userOptions) => {
   const { definitions, decorator, prefix, timeout, history, maxSize, redis } = resolveOptions(userOptions)
@@ -93,8 +92,9 @@ const plugin: FastifyPluginAsync<SettingsOptions> = async (fastify, userOptions)
       if (!loaded) throw new NotLoadedError('no settings could be loaded from Redis since this process started')
     },
   })
-  // A service that is up has its settings; one whose Redis is away comes up with the defaults and is not ready.
-  await Promise.race([firstLoad, pause(Math.min(timeout, FIRST_LOAD_MS))])
+  // A service that is up has its settings; one whose Redis is away comes up with the defaults and is not ready. The
+  // connection had its time before.
+  await Promise.race([firstLoad, pause(Math.min(timeout, startBudget(fastify) / 2))])
   if (!loaded) log.warn('settings: Redis did not answer; defaults apply until it does')
 }
 

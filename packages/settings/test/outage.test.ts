@@ -1,9 +1,10 @@
 import { runReadinessChecks } from '@fastify-scale/kit'
 import { type FaultProxy, faultProxy, startRedis, waitFor } from '@fastify-scale/dev-services'
+import Fastify from 'fastify'
 import { Redis } from 'ioredis'
-import { describe, expect, test } from 'vitest'
-import { loadedChannel } from '../src/index.ts'
-import { useSettings } from './helpers.ts'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import scaleSettings, { type SettingsOptions, loadedChannel } from '../src/index.ts'
+import { schema, useSettings } from './helpers.ts'
 
 const bench = useSettings()
 
@@ -186,10 +187,15 @@ describe('Redis away at the start', () => {
     await redis.stop()
   })
 
-  test('registration does not fail, however long a change may take', async () => {
+  test.each([
+    ['however long a change may take', {}, '1m'],
+    ["however short Fastify's pluginTimeout is", { pluginTimeout: 1_000 }, '1s'],
+  ])('registration does not fail, %s', async (_name, server, timeout) => {
     const redis = await startRedis()
     await redis.stop()
-    const app = await bench.start({ redis: redis.url, timeout: '1m' })
+    const app = Fastify(server)
+    onTestFinished(() => app.close())
+    await app.register(scaleSettings, { redis: redis.url, schema, timeout } as SettingsOptions)
     expect(bench.settings(app).get('limit')).toBe(10)
   })
 })

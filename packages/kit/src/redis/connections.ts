@@ -33,7 +33,8 @@ export interface Connections {
   readonly keyPrefix: string
   /**
    * For requests: each command settles within `timeout` ms, nothing queues while Redis is away, nothing is sent again
-   * after a reconnect. Waits for the connection at most `timeout` ms (1 s to 5 s) and then returns it as it is.
+   * after a reconnect. Waits for the connection at most `timeout` ms (at least 1 s, at most `startBudget`) and then
+   * returns it as it is.
    */
   command(options: { timeout: number; name?: string; overrides?: RedisOptions }): Promise<RedisClient>
   /**
@@ -100,8 +101,8 @@ export async function openConnections(options: ConnectionsOptions): Promise<Conn
         { enableOfflineQueue: false, slotsRefreshTimeout: Math.max(timeout, 500) },
       )
       if (isCluster(client)) countFromStart(client, overrides?.commandTimeout ?? timeout)
-      // Below Fastify's `pluginTimeout` of 10 s: a service whose Redis is away comes up all the same.
-      await untilReady(client, Math.min(Math.max(timeout, 1_000), 5_000)).catch(() => undefined)
+      const patience = Math.min(Math.max(timeout, 1_000), startBudget(options.host))
+      await untilReady(client, patience).catch(() => undefined)
       return client
     },
     follower({ name, overrides, clusterOverrides } = {}) {
@@ -127,6 +128,15 @@ export async function openConnections(options: ConnectionsOptions): Promise<Conn
       await Promise.all(ending)
     },
   }
+}
+
+/**
+ * How long registration may wait for a server, in ms: half of Fastify's `pluginTimeout`, past which the start fails, or 5 s
+ * where that is off. A service whose server is away comes up all the same.
+ */
+export function startBudget(host: object): number {
+  const { initialConfig } = host as { initialConfig?: { pluginTimeout?: number } }
+  return Math.floor((initialConfig?.pluginTimeout || 10_000) / 2)
 }
 
 /** What every connection of ours overrides, whatever the user's client had. */
