@@ -44,10 +44,11 @@ async function main(): Promise<number | NodeJS.Signals> {
     return services
   }
   const env = services.env as Record<string, string>
-  const restore = envFile ? await setInEnvFile(envFile, env) : undefined
+  let restore: (() => Promise<void>) | undefined
   try {
+    if (envFile) restore = await setInEnvFile(envFile, env)
     if (command) return await run(command, env)
-    for (const [name, value] of Object.entries(env)) process.stdout.write(`export ${name}='${value}'\n`)
+    for (const [name, value] of Object.entries(env)) process.stdout.write(`export ${name}=${shellQuoted(value)}\n`)
     process.stderr.write('Running. Press ^C to end.\n')
     const keepAlive = setInterval(() => {}, 1 << 30)
     await aborted
@@ -67,6 +68,10 @@ function run([name = '', ...args]: string[], env: Record<string, string>): Promi
     child.on('error', reject)
     child.on('exit', (code, signal) => resolve(signal ?? code ?? 1))
   })
+}
+
+function shellQuoted(value: string): string {
+  return `'${value.replaceAll("'", `'\\''`)}'`
 }
 
 function parse(argv: string[]): Arguments {
@@ -109,6 +114,8 @@ function badOption(message: string): DevServicesError {
   return new DevServicesError('SCALE_DEV_SERVICES_BAD_OPTION', message)
 }
 
+// Who reads no more ends nothing: servers run until ^C.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
 try {
   const outcome = await main()
   if (typeof outcome === 'number') process.exit(outcome)

@@ -1,4 +1,4 @@
-import { symlink } from 'node:fs/promises'
+import { mkdir, symlink } from 'node:fs/promises'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -16,7 +16,7 @@ export interface RedisOptions {
   port?: number
   /** Further arguments of redis-server, for example `['--maxmemory', '10mb']`. */
   args?: readonly string[]
-  /** Data directory, kept on `stop`. Default: one of its own, removed on `stop`. */
+  /** Data directory, made where it is missing and kept on `stop`. Default: one of its own, removed on `stop`. */
   dir?: string
   /** Password of the default user. Default: none. */
   password?: string
@@ -48,6 +48,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
   const binary = await redisBinary(options.onProgress)
   const dir = options.dir ?? (await makeRunDir())
   try {
+    await mkdir(dir, { recursive: true })
     for (let attempt = 1; ; attempt++) {
       const port = options.port ?? (await freePort())
       const start = (): Promise<Daemon> => launch(binary, dir, port, options)

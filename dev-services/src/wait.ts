@@ -3,13 +3,16 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { DevServicesError } from './errors.ts'
 
 export interface WaitOptions {
-  /** ms after which the wait fails. Default 10 000. */
+  /** ms after which the wait fails, `Infinity` for never. Default 10 000. */
   timeout?: number
   /** ms between two looks. Default 20. */
   interval?: number
   /** What is being waited for, for the error message. Default: the source of the condition. */
   message?: string
 }
+
+/** A timer that is given more ms fires at once. */
+const LONGEST_TIMER = 2 ** 31 - 1
 
 type Truthy<T> = Exclude<T, false | 0 | '' | null | undefined>
 
@@ -26,7 +29,7 @@ export async function waitFor<T>(condition: () => T | Promise<T>, options: WaitO
   for (;;) {
     const timer = new AbortController()
     try {
-      const left = Math.max(1, deadline - performance.now())
+      const left = Math.min(LONGEST_TIMER, Math.max(1, deadline - performance.now()))
       const value = await Promise.race([
         (async () => condition())(),
         sleep(left, late, { signal: timer.signal }).catch(() => late),

@@ -1,8 +1,9 @@
+import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync, existsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { isAlive, waitFor } from '../src/index.ts'
+import { isAlive, startRedis, waitFor } from '../src/index.ts'
 import { childrenOf } from '../src/proc.ts'
 import { CLI, runNode } from './run.ts'
 
@@ -48,6 +49,21 @@ describe('fastify-scale-dev-services', () => {
     rmSync(path)
     expect(await during()).toMatch(new RegExp(`^${block}`))
     expect(existsSync(path)).toBe(false)
+  })
+
+  test('what is printed is read by a shell as it is, and who reads no more ends nothing', async () => {
+    const redis = await startRedis({ password: `it's` })
+    onTestFinished(() => redis.stop())
+    const url = redis.url.replace('%27', "'")
+    const run = runNode(CLI, ONLY, { REDIS_URL: url })
+    await waitFor(() => run.stderr.includes('Running.'), { timeout: 60_000 })
+    const echo = ['-c', `${run.stdout}\nprintf %s "$REDIS_URL"`]
+    expect(execFileSync('/bin/sh', echo, { encoding: 'utf8' })).toBe(url)
+
+    const deaf = runNode('fixtures/closed-stdout.mjs', ONLY)
+    await waitFor(() => deaf.stderr.includes('Running.'), { timeout: 60_000 })
+    deaf.child.kill('SIGINT')
+    expect(await deaf.outcome()).toMatchObject({ code: 0 })
   })
 
   test('run passes the variables in and the exit code out', async () => {

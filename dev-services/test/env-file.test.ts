@@ -74,3 +74,24 @@ test('for Node.js the last line of a name is the one that counts', async () => {
     'redis://new\n',
   )
 })
+
+test('a value is read as it is, whatever signs it has', async () => {
+  const values = ['a#b', ' a ', `it's`, `"quoted"`, `'"`, '\\n $HOME ${x}', 'a=b', '']
+  const env = Object.fromEntries(values.map((value, i) => [`V${i}`, value]))
+  await setInEnvFile(path, env)
+  const print = ['-p', 'JSON.stringify(Object.entries(process.env).filter(([name]) => /^V\\d$/.test(name)))']
+  const read = execFileSync(process.execPath, [`--env-file=${path}`, ...print], { env: {}, encoding: 'utf8' })
+  expect(Object.fromEntries(JSON.parse(read))).toEqual(env)
+  await expect(setInEnvFile(path, { V: `'"\`` })).rejects.toMatchObject({
+    code: 'SCALE_DEV_SERVICES_BAD_OPTION',
+    message: expect.stringContaining('V '),
+  })
+})
+
+test('a file that can not be written is told by its name', async () => {
+  for (const wrong of [join(path, '..'), join(path, '..', 'nowhere', '.env')])
+    await expect(setInEnvFile(wrong, ENV)).rejects.toMatchObject({
+      code: 'SCALE_DEV_SERVICES_BAD_OPTION',
+      message: expect.stringMatching(`--write-env ${wrong}.*: E`),
+    })
+})

@@ -80,9 +80,10 @@ describe('startRedis', () => {
     expect(existsSync(dir)).toBe(false)
   })
 
-  test('a given directory is kept', async () => {
-    const dir = mkdtempSync(join(tmpdir(), 'dev-services-'))
-    onTestFinished(() => rmSync(dir, { recursive: true }))
+  test('a given directory is made where it is missing, and kept', async () => {
+    const base = mkdtempSync(join(tmpdir(), 'dev-services-'))
+    onTestFinished(() => rmSync(base, { recursive: true }))
+    const dir = join(base, 'made', 'for it')
     const server = await startRedis({ dir, args: ['--appendonly', 'yes'] })
     await server.stop()
     expect(existsSync(join(dir, 'appendonlydir'))).toBe(true)

@@ -29,6 +29,14 @@ describe('waitFor', () => {
     ).rejects.toMatchObject({ code, message: 'waited 50 ms in vain for: the server (last error: down)' })
   })
 
+  test('waits for ever where it is asked to', async () => {
+    const slow = async (): Promise<string> => {
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      return 'late'
+    }
+    expect(await waitFor(slow, { timeout: Infinity })).toBe('late')
+  })
+
   test('cuts a condition that never settles', async () => {
     await expect(waitFor(() => new Promise<boolean>(() => {}), { timeout: 50 })).rejects.toThrow('it never answered')
   })
