@@ -157,12 +157,26 @@ test('on a Cluster whose node is down a command is over within its bound', async
   const own = new Cluster(servers.nodes.map(({ host, port }) => ({ host, port })))
   own.on('error', () => undefined)
   try {
-    const command = await (await connect(own)).command({ timeout: 20 })
+    const connections = await connect(own)
+    const command = await connections.command({ timeout: 20 })
     const victim = servers.nodes[0] as RedisServer
     const direct = new Redis(victim.url)
     // A key that this node has: the others answer MOVED.
     const key = await Promise.any('abcdefgh'.split('').map(async (name) => (await direct.get(name), name)))
     direct.disconnect()
+    // Whoever keeps deadlines of its own has none here.
+    const unbound = await connections.command({ timeout: 20, overrides: { commandTimeout: undefined } })
+    await waitFor(() =>
+      unbound.get(key).then(
+        () => true,
+        () => false,
+      ),
+    )
+    victim.freeze()
+    const waits = unbound.get(key)
+    await expect(command.get(key)).rejects.toThrow('timed out')
+    victim.thaw()
+    expect(await waits).toBeNull()
     await victim.kill()
     await waitFor(() =>
       command.get(key).then(

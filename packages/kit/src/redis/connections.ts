@@ -100,7 +100,8 @@ export async function openConnections(options: ConnectionsOptions): Promise<Conn
         },
         { enableOfflineQueue: false, slotsRefreshTimeout: Math.max(timeout, 500) },
       )
-      if (isCluster(client)) countFromStart(client, overrides?.commandTimeout ?? timeout)
+      const { commandTimeout } = { commandTimeout: timeout, ...overrides }
+      if (isCluster(client) && commandTimeout !== undefined) countFromStart(client, commandTimeout)
       const patience = Math.min(Math.max(timeout, 1_000), startBudget(options.host))
       await untilReady(client, patience).catch(() => undefined)
       return client
