@@ -107,7 +107,9 @@ export function createLeases(options: LeasesOptions): Leases {
       const key = `${prefix}${name}`
       let failures = 0
       while (!signal.aborted) {
-        const granted = await acquire(key).catch((error: unknown) => void onError(error, name))
+        const granted = await acquire(key).catch((error: unknown): undefined => {
+          onError(error, name)
+        })
         if (!granted) {
           await pause(backoff(++failures, 50, poll), signal)
           continue
