@@ -60,7 +60,7 @@ function checkTests(page, text) {
   for (const line of text.split(/^(?=## )/m)) {
     if (!/^## (Guarantees|Promises)/.test(line)) continue
     for (const row of line.split('\n').filter((one) => /^\|.*\|$/.test(one) && !/^\|[\s|-]*\|$|^\| *\|/.test(one)))
-      if (!/test|README\.md#/.test(row) && !/\| attacked by/.test(row))
+      if (!/\.test(-d)?\.ts\b|README\.md#/.test(row) && !/^\|[^|]*\| (attacked by|tests?) \|$/.test(row))
         problems.push(`${page}: a promise without a test: ${row}`)
   }
 }
