@@ -10,7 +10,9 @@ import {
   TOKEN,
   TOKEN_EXPIRING,
 } from '../protocol.ts'
-import { type RawClientSocket, ClientRooms } from './rooms.ts'
+import { add, call } from './listeners.ts'
+import type { RawClientSocket } from './raw-socket.ts'
+import { ClientRooms } from './rooms.ts'
 import { listenBeside } from './upkeep.ts'
 
 /**
@@ -235,22 +237,4 @@ export function createRealtimeClient<S2C = EventsMap, C2S = EventsMap>(
     onEnded: (listener) => add(ended, listener),
   }
   return Object.assign(socket, methods)
-}
-
-function add<T>(set: Set<T>, listener: T): () => void {
-  set.add(listener)
-  return () => void set.delete(listener)
-}
-
-function call<Args extends unknown[]>(set: Set<(...args: Args) => void>, ...args: Args): void {
-  for (const listener of set) {
-    try {
-      listener(...args)
-    } catch (error) {
-      // Its author's to see, and nothing to stop what goes on here.
-      queueMicrotask(() => {
-        throw error
-      })
-    }
-  }
 }

@@ -12,19 +12,9 @@ import {
   isPosition,
 } from '../protocol.ts'
 import { joinError } from './errors.ts'
+import type { RawClientSocket } from './raw-socket.ts'
 import { Tracker } from './tracker.ts'
 import type { Listen } from './upkeep.ts'
-
-/** The part of a socket.io-client socket that is used here. */
-export interface RawClientSocket {
-  connected: boolean
-  timeout(ms: number): { emitWithAck(event: string, ...args: unknown[]): Promise<unknown> }
-  emit(event: string, ...args: unknown[]): unknown
-  /** Where every event enters, before its listeners. */
-  onevent(packet: { data?: unknown[] }): void
-  /** By which Socket.IO tells of its own events. */
-  emitReserved(event: string, ...args: unknown[]): unknown
-}
 
 export interface ClientRoomsOptions {
   socket: RawClientSocket

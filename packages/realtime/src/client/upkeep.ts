@@ -1,4 +1,4 @@
-import type { RawClientSocket } from './rooms.ts'
+import type { RawClientSocket } from './raw-socket.ts'
 
 type Listener = (...args: never[]) => void
 
