@@ -1,4 +1,5 @@
 import { sampleProcesses } from '@fastify-scale/cluster/proc'
+import { APPS } from './apps.mjs'
 import { loadWithWrk } from './load.mjs'
 import { launcherTools, memoryOf, startLauncher } from './launchers.mjs'
 
@@ -7,7 +8,7 @@ import { launcherTools, memoryOf, startLauncher } from './launchers.mjs'
  * (`{ name: path }`) a warm-up and a measured load. CPU is of all its processes, in ms per 1,000 requests, under
  * `cpu<name>`; likewise `rps` and `p99`.
  */
-export async function launcherRound(kind, { paths, connections = 64, warmup = 1, seconds = 2, headers, ...options }) {
+export async function launcherRound(kind, { paths, connections = 64, warmup = 2, seconds = 3, headers, ...options }) {
   const launcher = await startLauncher(kind, { ...options, path: Object.values(paths)[0] })
   try {
     const result = { startMs: launcher.startMs, failures: 0 }
@@ -47,6 +48,8 @@ export const LEFT =
 
 const NOISE = 'The rounds differ by more than what is asked for.'
 const LOGGED = "node:cluster, Fastify's logger"
+const SILENT = 'fastify-scale, no logger'
+const SILENT_ONLY = 'fastify-scale, no logger, no metrics'
 
 /** What the costs of launchers are compared by: JSON and hello world, by so many workers. */
 export function launcherComparison(workers) {
@@ -54,7 +57,7 @@ export function launcherComparison(workers) {
   const many = workers === 1 ? 'one worker' : `${workers} workers`
   return {
     title: `The launcher: ${many}`,
-    question: `What does a launcher cost per request? Hello world and a JSON list of 3 KB, 64 kept-alive connections, ${many}; CPU of all server processes, the primary or daemon included. Workers under node:cluster have no logger, under fastify-scale they have one that logs no request; the row with Fastify's logger has the same from Fastify alone. Start is from nothing, pm2's daemon included, to the first answer. Memory is looked at after the load.`,
+    question: `What does a launcher cost per request? Hello world and a JSON list of 3 KB, 64 kept-alive connections, ${many}; CPU of all server processes, the primary or daemon included. The same application with the same logger on both sides: none, or one that logs no request, which is what fastify-scale gives an application that does not say. Warmed up for two seconds, measured for three. Start is from nothing, pm2's daemon included, to the first answer. Memory is looked at after the load.`,
     base: 'node:cluster',
     metrics: [
       { key: 'cpuHello', label: 'CPU ms per 1,000, hello world', better: 'low' },
@@ -69,7 +72,11 @@ export function launcherComparison(workers) {
       { metric: 'cpuJson', contender: 'fastify-scale', over: 'node:cluster', max: 1.05, why: LEFT },
       { metric: 'cpuHello', contender: 'fastify-scale, no metrics', over: 'node:cluster', max: 1.02, why: LEFT },
       { metric: 'cpuHello', contender: 'fastify-scale', over: 'node:cluster', max: 1.05, why: LEFT },
-      // The same application with the same logger on both sides.
+      // The same application with the same logger on both sides: none, and Fastify's.
+      { metric: 'cpuJson', contender: SILENT_ONLY, over: 'node:cluster', max: 1.02, why: NOISE },
+      { metric: 'cpuJson', contender: SILENT, over: 'node:cluster', max: 1.05, why: NOISE },
+      { metric: 'cpuHello', contender: SILENT_ONLY, over: 'node:cluster', max: 1.02, why: NOISE },
+      { metric: 'cpuHello', contender: SILENT, over: 'node:cluster', max: 1.05, why: NOISE },
       { metric: 'cpuJson', contender: 'fastify-scale, no metrics', over: LOGGED, max: 1.02, why: NOISE },
       { metric: 'cpuJson', contender: 'fastify-scale', over: LOGGED, max: 1.05, why: NOISE },
       { metric: 'cpuHello', contender: 'fastify-scale, no metrics', over: LOGGED, max: 1.02, why: NOISE },
@@ -79,6 +86,8 @@ export function launcherComparison(workers) {
     setup: async () => ({ tools: await launcherTools() }),
     contenders: ({ tools }) => ({
       'node:cluster': () => launcherRound('bare', { workers, paths }),
+      [SILENT_ONLY]: () => launcherRound('ours', { workers, paths, app: APPS.silent }),
+      [SILENT]: () => launcherRound('ours-metrics', { workers, paths, app: APPS.silent }),
       [LOGGED]: () => launcherRound('bare-logger', { workers, paths }),
       'fastify-scale, no metrics': () => launcherRound('ours', { workers, paths }),
       'fastify-scale': () => launcherRound('ours-metrics', { workers, paths }),

@@ -114,8 +114,7 @@ function startOurs({ node, app, workers, port, env, metrics }) {
   const server = startProcess([node, cli, 'start', app, ...address, ...names, ...more], { env })
   return {
     ...server,
-    // Fastify's own line, of each worker.
-    ready: server.said(/Server listening at/, workers),
+    ready: server.said(workers === 1 ? /"msg":"ready on / : /"msg":"\d+ workers\b/),
     reload: () => runCommand([node, cli, 'reload', ...names], { env }),
     async stop() {
       await server.stop()
