@@ -1,27 +1,17 @@
 // CPU us per verification of tokens that were never seen before. KIND: ours, raw (the signature check alone), jwt, or
 // make, which writes the tokens to FILE. ALG: HS256 or RS256. KEEP: how many verified tokens ours keeps.
-import {
-  constants,
-  createHmac,
-  createPrivateKey,
-  createPublicKey,
-  createVerify,
-  generateKeyPairSync,
-  timingSafeEqual,
-} from 'node:crypto'
+import { constants, createHmac, createPrivateKey, createPublicKey, createVerify, timingSafeEqual } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import scaleAuth from '@fastify-scale/auth'
 import jwt from '@fastify/jwt'
 import Fastify from 'fastify'
+import { newRsaKey } from './rsa-key.mjs'
 
 const { KIND: kind, ALG: alg, FILE: file, KEEP: keep } = process.env
 const WARMUP = 5_000
 const COUNT = 10_000
 const secret = 'k3Jx8Lw0ZbYt5VnRk2PdHs7MfGc9TaUe4XoKi6Nv1Bj'
-const { jwk, tokens } =
-  kind === 'make'
-    ? { jwk: generateKeyPairSync('rsa', { modulusLength: 2_048 }).privateKey.export({ format: 'jwk' }), tokens: [] }
-    : JSON.parse(readFileSync(file, 'utf8'))
+const { jwk, tokens } = kind === 'make' ? { jwk: newRsaKey(), tokens: [] } : JSON.parse(readFileSync(file, 'utf8'))
 const privateKey = createPrivateKey({ key: jwk, format: 'jwk' })
 const publicKey = createPublicKey(privateKey)
 const app = Fastify()

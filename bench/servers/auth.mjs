@@ -4,6 +4,7 @@ import scaleAuth from '@fastify-scale/auth'
 import jwt from '@fastify/jwt'
 import Fastify from 'fastify'
 import { serve } from './print-url.mjs'
+import { newRsaKey } from './rsa-key.mjs'
 
 const kind = process.env.KIND
 const app = Fastify({ logger: false })
@@ -13,8 +14,7 @@ const answer = async (request) => ({ sub: request.user?.sub ?? 'nobody' })
 let token
 
 function registerScaleAuth(to, algorithm) {
-  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
-  const key = { ...privateKey.export({ format: 'jwk' }), kid: 'a', alg: 'RS256', use: 'sig', status: 'active' }
+  const key = { ...newRsaKey(), kid: 'a', alg: 'RS256', use: 'sig', status: 'active' }
   return to.register(scaleAuth, {
     ...(algorithm === 'hs256' ? { secret } : { keys: { keys: [key] } }),
     issuer: 'bench',

@@ -1,4 +1,12 @@
-import { type KeyObject, constants, createHmac, generateKeyPairSync, sign } from 'node:crypto'
+import {
+  type KeyObject,
+  constants,
+  createHmac,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  sign,
+} from 'node:crypto'
 import type { Jwk, Jwks } from '../src/index.ts'
 import { ISSUER } from './service.ts'
 
@@ -12,13 +20,29 @@ export interface TestKey {
   jwk: Jwk
 }
 
+type Generate = (type: string, options: object) => { privateKey: string }
+
+/**
+ * A key that went through its text. On Node.js 20 one that was just made must not be exported: a garbage collection
+ * meanwhile takes away what made it, and that waits for the lock which the export holds.
+ */
+export function generate(type: 'rsa' | 'ec' | 'ed25519' | 'x25519', options: object = {}): KeyObject {
+  const { privateKey } = (generateKeyPairSync as unknown as Generate)(type, {
+    ...options,
+    privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+  })
+  return createPrivateKey(privateKey)
+}
+
 export function makeKey(alg: TestAlg, kid: string = alg): TestKey {
-  const { privateKey, publicKey } =
+  const privateKey =
     alg === 'ES256'
-      ? generateKeyPairSync('ec', { namedCurve: 'P-256' })
+      ? generate('ec', { namedCurve: 'P-256' })
       : alg === 'EdDSA'
-        ? generateKeyPairSync('ed25519')
-        : generateKeyPairSync('rsa', { modulusLength: 2048 })
+        ? generate('ed25519')
+        : generate('rsa', { modulusLength: 2048 })
+  const publicKey = createPublicKey(privateKey)
   return { kid, alg, privateKey, publicKey, jwk: { ...(privateKey.export({ format: 'jwk' }) as Jwk), kid, alg } }
 }
 

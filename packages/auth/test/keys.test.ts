@@ -1,8 +1,8 @@
-import { createPublicKey, generateKeyPairSync } from 'node:crypto'
+import { createPublicKey } from 'node:crypto'
 import Fastify from 'fastify'
 import { describe, expect, it, vi } from 'vitest'
 import { type Jwk, type ScaleAuthOptions, keysChannel, scaleAuth, toJwk } from '../src/index.ts'
-import { forge, forgeHmac, goodClaims, goodHeader, makeKey, setOf } from './forge.ts'
+import { forge, forgeHmac, generate, goodClaims, goodHeader, makeKey, setOf } from './forge.ts'
 import { ISSUER, SECRET, bearer, createService } from './service.ts'
 
 const rs = makeKey('RS256')
@@ -112,10 +112,10 @@ describe('a key of one of the algorithms', () => {
   })
 })
 
-const small = generateKeyPairSync('rsa', { modulusLength: 1024 }).privateKey.export({ format: 'jwk' }) as Jwk
-const p384 = generateKeyPairSync('ec', { namedCurve: 'P-384' }).privateKey.export({ format: 'jwk' }) as Jwk
-const k1 = generateKeyPairSync('ec', { namedCurve: 'secp256k1' }).privateKey.export({ format: 'jwk' }) as Jwk
-const x25519 = generateKeyPairSync('x25519').privateKey.export({ format: 'jwk' }) as Jwk
+const small = generate('rsa', { modulusLength: 1024 }).export({ format: 'jwk' }) as Jwk
+const p384 = generate('ec', { namedCurve: 'P-384' }).export({ format: 'jwk' }) as Jwk
+const k1 = generate('ec', { namedCurve: 'secp256k1' }).export({ format: 'jwk' }) as Jwk
+const x25519 = generate('x25519').export({ format: 'jwk' }) as Jwk
 const hex = (text: string): string => Buffer.from(text, 'hex').toString('base64url')
 // A modulus of 65537's subgroup modulo every prime of the fingerprint: built as 65537^a mod the primes' product.
 const roca = ((): string => {
