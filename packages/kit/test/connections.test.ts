@@ -244,9 +244,8 @@ test('on a killed Redis a command fails at once, pending ones too, and the conne
 
 // Fastify gives a plugin 10 s.
 test.each([100, 60_000])('registration waits for a dead Redis only within its bound: %i', async (timeout) => {
-  const server = await startRedis()
-  await server.stop()
-  const connections = await connect(server.url)
+  // Nobody listens there, while the port of a server that was stopped may be another's by now.
+  const connections = await connect('redis://127.0.0.1:1')
   const start = performance.now()
   const command = await connections.command({ timeout })
   expect(performance.now() - start).toBeLessThan(7_500)
