@@ -70,6 +70,20 @@ test('in the order in which it happens, however fast: a reload that fails at onc
   if (warnings.length === 0) expect(told()).toEqual(expected)
 })
 
+test('that it stops is told at once: the launcher may be gone before what waits had its turn', async () => {
+  const { path, received } = await notifySocket()
+  const events = new EventEmitter()
+  const primary = { pid: process.pid, events, slots: [], addresses: [] } as unknown as Primary
+  const warnings: string[] = []
+  const notify = startSdNotify(primary, (message) => warnings.push(message), { ...process.env, NOTIFY_SOCKET: path })
+  cleanups.push(notify.stop)
+  for (let i = 0; i < 10; i++) events.emit('reload', { ok: false, reason: 'there is no app' })
+  events.emit('stopping')
+  await waitFor(() => received.includes('STOPPING=1') || warnings.length > 0)
+  // Beside the one that was under way.
+  expect(received.filter((line) => line.startsWith('READY')).length).toBeLessThanOrEqual(1)
+})
+
 test('the unit that is shown lets systemd-notify speak for the launcher', () => {
   const unit = readFileSync(new URL('../../../deploy/systemd/photo-board.service', import.meta.url), 'utf8')
   expect(unit).toMatch(/^Type=notify/m)

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import type { Primary } from './types.ts'
 
 /**
@@ -32,7 +32,10 @@ export function startSdNotify(
   function next(): void {
     const fields = waiting.shift()
     busy = fields !== undefined
-    if (!fields) return
+    if (fields) speak(fields).on('exit', next)
+  }
+
+  function speak(fields: string[]): ChildProcess {
     const child = spawn('systemd-notify', fields, {
       env: { ...env, NOTIFY_SOCKET: socket },
       stdio: 'ignore',
@@ -41,8 +44,8 @@ export function startSdNotify(
       broken = true
       warn(`systemd is not told how the service is: systemd-notify can't be run (${error.message})`)
     })
-    child.on('exit', next)
     child.unref()
+    return child
   }
 
   const status = (): string => {
@@ -64,7 +67,12 @@ export function startSdNotify(
     reloading = false
     notify('READY=1', result.ok ? status() : `STATUS=reload given up: ${result.reason}`)
   })
-  primary.events.on('stopping', () => notify('STOPPING=1'))
+  primary.events.on('stopping', () => {
+    if (broken) return
+    // At once: the launcher may be gone before those that wait had their turn.
+    waiting.length = 0
+    speak(['STOPPING=1'])
+  })
 
   // As long as one worker answers the service lives; single workers that hang are the launcher's own business.
   const beat = (): void => {
