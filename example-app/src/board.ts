@@ -1,4 +1,3 @@
-import { backoff, pause } from '@fastify-scale/kit'
 import type { FastifyInstance } from 'fastify'
 import type { Photo } from './db/photos.ts'
 
@@ -7,24 +6,12 @@ export const BOARD = 'board:main'
 /** The tag of every cached answer that shows photos. */
 export const PHOTOS = 'photos'
 
-const PATIENCE_MS = 3_000
-
 /**
  * After a change is in the database: no worker shows the old list from here on. Redis away for longer than a moment is an
  * error to the one who changed something (503): it is stored, but lists may show it only when their ttl has passed.
  */
 export async function invalidateLists(app: FastifyInstance): Promise<void> {
-  const until = performance.now() + PATIENCE_MS
-  for (let attempt = 1; ; attempt++) {
-    try {
-      await app.cache.invalidateTags([PHOTOS])
-      return
-    } catch (error) {
-      if (performance.now() > until) throw error
-      // It may have failed at once, because Redis is known to be away: without a pause nothing else would ever run.
-      await pause(backoff(attempt, 50, 500))
-    }
-  }
+  await app.cache.invalidateTags([PHOTOS])
 }
 
 /**

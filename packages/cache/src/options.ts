@@ -56,8 +56,8 @@ export interface ScaleCacheOptions extends EntryOptions {
   /** Longest time a call waits for Redis. Default 100 ms. */
   commandTimeout?: Duration
   /**
-   * Longest time each step of `delete`, `expire`, `invalidateTags` and `clear` waits for Redis, as nothing can stand in
-   * for them. Default 1 s, or `commandTimeout` where that is more.
+   * Longest time each step of `delete`, `expire`, `invalidateTags` and `clear` waits for Redis, and for a lost connection,
+   * as nothing can stand in for them. Default 1 s, or `commandTimeout` where that is more.
    */
   invalidateTimeout?: Duration
   /** Longest time a loader may take. Default `'30s'`. */

@@ -1,4 +1,4 @@
-import type { RedisClient } from '@fastify-scale/kit'
+import { type RedisClient, reasonOf, retryWithin } from '@fastify-scale/kit'
 import type { Redis } from 'ioredis'
 import type { Breaker } from './breaker.ts'
 import type { Deadlines, Waiter } from './deadline.ts'
@@ -11,7 +11,7 @@ export interface RedisPort {
   readonly masters: Masters
   /** Of one command. */
   readonly deadlines: Deadlines
-  /** Of one command of an invalidation. */
+  /** Of one step of an invalidation. */
   readonly patience: Deadlines
 }
 
@@ -44,15 +44,38 @@ export function sendAlong<T>(port: RedisPort, key: string, command: (client: Red
 }
 
 /**
- * The same for an invalidation. There is no loader that could stand in for it, so it has more time, and is sent to a
- * server that counts as away as well, unless that has lasted: one that is only slow carries it out.
+ * The same for an invalidation, which may be made twice. There is no loader that could stand in for it, so it has more time,
+ * is sent again where a connection broke, and goes to a server that counts as away as well, unless that has lasted.
  */
-export function sendPatiently<T>(
+export async function sendPatiently<T>(
   port: RedisPort,
   key: string,
   command: (client: RedisClient) => Promise<T>,
 ): Promise<T> {
-  return through(port, port.masters.of(key), () => command(port.client), true, port.patience)
+  const { masters, patience } = port
+  const { breaker } = masters.of(key)
+  if (breaker.isOpenFor(patience.ms)) throw isAway(breaker)
+  const attempts = retryWithin(
+    patience.ms,
+    () => {
+      masters.of(key).gather()
+      return command(port.client)
+    },
+    (error) => !isOutage(error),
+  )
+  try {
+    const reply = await patience.guard(attempts, () => new Error(`nothing in ${patience.ms} ms`))
+    breaker.succeeded()
+    return reply
+  } catch (error) {
+    if (!isOutage(error)) {
+      breaker.succeeded()
+      throw error
+    }
+    const reason = reasonOf(error)
+    breaker.failed(reason)
+    throw new UnavailableError(`Redis did not answer: ${reason}`)
+  }
 }
 
 /** Sends one command to a master, in the same way. */
@@ -68,25 +91,22 @@ export function sendTo<T>(port: RedisPort, master: Master, command: (node: Redis
   )
 }
 
-function through<T>(
-  port: RedisPort,
-  master: Master,
-  command: () => Promise<T>,
-  counts: boolean,
-  deadlines = port.deadlines,
-): Promise<T> {
+function through<T>(port: RedisPort, master: Master, command: () => Promise<T>, counts: boolean): Promise<T> {
   const { breaker } = master
-  const refused = deadlines === port.patience ? breaker.isOpenFor(deadlines.ms) : breaker.open
-  if (refused) return Promise.reject(new UnavailableError(`Redis is away: ${breaker.reason ?? 'no answer'}`))
+  if (breaker.open) return Promise.reject(isAway(breaker))
   return new Promise<T>((resolve, reject) => {
-    const call = new Call<T>(breaker, deadlines, counts, resolve, reject)
-    deadlines.add(call)
+    const call = new Call<T>(breaker, port.deadlines, counts, resolve, reject)
+    port.deadlines.add(call)
     master.gather()
     command().then(
       (reply) => call.answer(reply),
       (error: unknown) => call.fail(error),
     )
   })
+}
+
+function isAway({ reason }: Breaker): Error {
+  return new UnavailableError(`Redis is away: ${reason ?? 'no answer'}`)
 }
 
 /** One command under way. */

@@ -207,6 +207,15 @@ test('stale if Redis and the loader are both away, within staleIfError', async (
   await redis.restart()
 })
 
+test('a connection that is lost and soon back: invalidations are carried out', async () => {
+  await app.cache.set('k', 1, { tags: 't' })
+  await redis.kill()
+  const { cache } = app
+  const calls = [cache.delete('k'), cache.expire('k'), cache.invalidateTags('t'), cache.clear()]
+  await redis.restart()
+  await Promise.all(calls)
+})
+
 describe.each(KINDS)('frozen: %s', (kind) => {
   let servers: Servers
 
