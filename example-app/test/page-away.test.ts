@@ -6,6 +6,8 @@ import { type Board, boardEnv, openBucket, startBoard, startBoardServices } from
 import { type Browser, type Tab, enter, startBrowser } from './support/browser.ts'
 import { type Tokens, signUp, uploadPhoto } from './support/client.ts'
 
+const PATIENCE = { timeout: 60_000, interval: 100 }
+
 let services: Services
 let board: Board
 let browser: Browser
@@ -60,6 +62,29 @@ test('a photo that is heard of while the list is on its way stays', async () => 
   release()
   await answered
   expect(await page.locator('.caption').allTextContents()).toEqual(['meanwhile', 'before'])
+})
+
+test('an answer that comes late does not undo what was shown since', async () => {
+  const [mara, emil] = [await open(), await open()]
+  await enter(mara.page, 'mara')
+  await enter(emil.page, 'emil')
+  const like = ({ page }: Tab) => page.locator('#photos > li', { hasText: 'before' }).locator('.like')
+  let release = (): void => undefined
+  const held = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  await mara.page.route('**/like', async (route) => {
+    const response = await route.fetch()
+    await held
+    await route.fulfill({ response })
+  })
+  await like(mara).click()
+  await like(emil).filter({ hasText: '1' }).waitFor()
+  await like(emil).click()
+  await like(mara).filter({ hasText: '2' }).waitFor()
+  release()
+  await waitFor(async () => (await like(mara).getAttribute('aria-pressed')) === 'true', PATIENCE)
+  expect(await like(mara).textContent()).toContain('2')
 })
 
 test('where no live connection can be had the photos are shown all the same', async () => {

@@ -98,27 +98,6 @@ test('the progress of an upload moves, through the app and straight to S3', asyn
   await slow.detach()
 })
 
-test('an answer that comes late does not undo what was shown since', async () => {
-  const like = (page: Page) => photo(page, 'Through the app').locator('.like')
-  let release = (): void => undefined
-  const held = new Promise<void>((resolve) => {
-    release = resolve
-  })
-  await mara.page.route('**/like', async (route) => {
-    const response = await route.fetch()
-    await held
-    await route.fulfill({ response })
-  })
-  await like(mara.page).click()
-  await like(admin.page).filter({ hasText: '1' }).waitFor()
-  await like(admin.page).click()
-  await like(mara.page).filter({ hasText: '2' }).waitFor()
-  release()
-  await waitFor(async () => (await like(mara.page).getAttribute('aria-pressed')) === 'true', PATIENCE)
-  expect(await like(mara.page).textContent()).toContain('2')
-  await mara.page.unrouteAll()
-})
-
 test('the banner changes on both', async () => {
   const text = 'Maintenance tonight from 22:00: nothing will be down.'
   await admin.page.getByLabel('Banner on every page').fill(text)

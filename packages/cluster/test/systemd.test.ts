@@ -51,13 +51,19 @@ test('systemd is told of READY, RELOADING, WATCHDOG and STOPPING; workers are no
   await waitFor(() => received.includes('STOPPING=1'))
 })
 
-test('in the order in which it happens, however fast: a reload that fails at once is over', async () => {
+/** Tells of the events of a primary without workers. A machine without systemd has nobody to tell: it warns. */
+async function startTelling() {
   const { path, received } = await notifySocket()
   const events = new EventEmitter()
   const primary = { pid: process.pid, events, slots: [], addresses: [] } as unknown as Primary
   const warnings: string[] = []
   const notify = startSdNotify(primary, (message) => warnings.push(message), { ...process.env, NOTIFY_SOCKET: path })
   cleanups.push(notify.stop)
+  return { events, received, warnings }
+}
+
+test('in the order in which it happens, however fast: a reload that fails at once is over', async () => {
+  const { events, received, warnings } = await startTelling()
   const told = (): string[] => received.flatMap((line) => /^(?:READY|RELOADING)/.exec(line) ?? [])
   const expected: string[] = []
   for (let i = 0; i < 10; i++) {
@@ -66,17 +72,11 @@ test('in the order in which it happens, however fast: a reload that fails at onc
     expected.push('RELOADING', 'READY')
   }
   await waitFor(() => told().length === expected.length || warnings.length > 0)
-  // A machine without systemd has nobody to tell.
   if (warnings.length === 0) expect(told()).toEqual(expected)
 })
 
 test('that it stops is told at once: the launcher may be gone before what waits had its turn', async () => {
-  const { path, received } = await notifySocket()
-  const events = new EventEmitter()
-  const primary = { pid: process.pid, events, slots: [], addresses: [] } as unknown as Primary
-  const warnings: string[] = []
-  const notify = startSdNotify(primary, (message) => warnings.push(message), { ...process.env, NOTIFY_SOCKET: path })
-  cleanups.push(notify.stop)
+  const { events, received, warnings } = await startTelling()
   for (let i = 0; i < 10; i++) events.emit('reload', { ok: false, reason: 'there is no app' })
   events.emit('stopping')
   await waitFor(() => received.includes('STOPPING=1') || warnings.length > 0)

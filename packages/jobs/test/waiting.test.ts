@@ -8,6 +8,17 @@ import { useJobs } from './helpers.ts'
 
 const bench = useJobs()
 
+/** Waits for a job that nobody runs. */
+async function waitInVain() {
+  const app = await bench.create({ role: 'web' })
+  const work = app.jobs.define('work', () => undefined)
+  await app.ready()
+  const { id } = await work.add(undefined)
+  const waiting = app.jobs.waitUntilFinished(id)
+  waiting.catch(() => undefined)
+  return { app, id, waiting }
+}
+
 describe('waitUntilFinished', () => {
   const warnings: string[] = []
   const onWarning = ({ name }: Error): void => void warnings.push(name)
@@ -43,12 +54,7 @@ describe('waitUntilFinished', () => {
   })
 
   test('for a job that is removed meanwhile ends with SCALE_JOBS_NOT_FOUND', async () => {
-    const app = await bench.create({ role: 'web' })
-    const work = app.jobs.define('work', () => undefined)
-    await app.ready()
-    const { id } = await work.add(undefined)
-    const waiting = app.jobs.waitUntilFinished(id)
-    waiting.catch(() => undefined)
+    const { app, id, waiting } = await waitInVain()
     await app.jobs.queues()[0]?.remove(id.slice('default.'.length))
     const begun = performance.now()
     await expect(waiting).rejects.toMatchObject({ code: 'SCALE_JOBS_NOT_FOUND' })
@@ -88,12 +94,7 @@ describe('waitUntilFinished', () => {
   })
 
   test('ends when the service closes', async () => {
-    const app = await bench.create({ role: 'web' })
-    const work = app.jobs.define('work', () => undefined)
-    await app.ready()
-    const { id } = await work.add(undefined)
-    const waiting = app.jobs.waitUntilFinished(id)
-    waiting.catch(() => undefined)
+    const { app, waiting } = await waitInVain()
     await waitFor(async () => (await app.jobs.counts('default')).waiting === 1)
     await app.close()
     await expect(waiting).rejects.toMatchObject({ code: 'SCALE_JOBS_UNAVAILABLE', statusCode: 503 })
