@@ -56,12 +56,13 @@ export function showLive(worker: string | undefined): void {
   if (worker) paint(live, worker)
 }
 
-// A browser keeps asking the same few workers over the connections that it has; many requests at once meet them all.
+// A browser keeps asking the same few workers over the connections that it has; many requests at once nearly always
+// meet them all. Each lane has a URL of its own: who asks for the same one waits for its answer, and two connections would do.
 find('burst').addEventListener('click', () =>
   attempt(async () => {
     let left = BURST
-    const lane = async (): Promise<void> => {
-      while (left-- > 0) await call('/photos?limit=24')
+    const lane = async (_: unknown, index: number): Promise<void> => {
+      while (left-- > 0) await call(`/photos?limit=${24 - index}`)
     }
     await Promise.all(Array.from({ length: AT_ONCE }, lane))
   }),
