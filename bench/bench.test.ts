@@ -4,6 +4,7 @@ import { barChart, lineChart } from './lib/chart.mjs'
 import { describe, isRegression, judge } from './lib/goals.mjs'
 import { runComparison } from './lib/rounds.mjs'
 import { inOrder } from './lib/report.mjs'
+import { alone, sideBySide } from './lib/side-by-side.mjs'
 import { ratios, summary } from './lib/stats.mjs'
 
 const comparisons = readdirSync(new URL('comparisons/', import.meta.url)).map((file) => file.slice(0, -4))
@@ -33,6 +34,51 @@ test('a failed request is not a result', async () => {
   await expect(runComparison(run, { rounds: 1, log: () => undefined })).rejects.toThrow(
     'a had 3 failed requests in round 1: not a result',
   )
+})
+
+/** A contender that takes turns, and writes down what it is asked for. */
+function inTurn(name: string, values: number[], asked: string[], { failures = 0, breaks = false } = {}) {
+  return async () => {
+    asked.push(`start ${name}`)
+    return {
+      warm: async () => void asked.push(`warm ${name}`),
+      async turn() {
+        asked.push(name)
+        if (breaks) throw new Error(`${name} broke`)
+        return { cpu: values.shift(), failures }
+      },
+      last: async () => ({ memory: 7, failures }),
+      stop: async () => void asked.push(`stop ${name}`),
+    }
+  }
+}
+
+test('contenders that take turns are all up and warm before the first, and the order changes with each', async () => {
+  const asked: string[] = []
+  const contenders = { a: inTurn('a', [1, 5, 2], asked), b: inTurn('b', [4, 4, 9], asked) }
+  expect(await sideBySide(contenders, { turns: 3 })).toEqual({
+    a: { cpu: 2, memory: 7, failures: 0 },
+    b: { cpu: 4, memory: 7, failures: 0 },
+  })
+  expect(asked).toEqual('start a,start b,warm a,warm b,a,b,b,a,a,b,stop a,stop b'.split(','))
+})
+
+test('a comparison with turns has a result of each round, and starts its contenders anew for it', async () => {
+  const asked: string[] = []
+  const run = { name: 'x', title: 'x', metrics, base: 'b', turns: 1 }
+  const contenders = { a: inTurn('a', [1, 2], asked), b: inTurn('b', [3, 4], asked) }
+  const result = await runComparison({ ...run, contenders }, { rounds: 2, log: () => undefined })
+  expect(result.contenders['a']?.['cpu'].rounds).toEqual([1, 2])
+  expect(result.contenders['b']?.['cpu'].rounds).toEqual([3, 4])
+  expect(asked.filter((what) => what.startsWith('start'))).toEqual(['start a', 'start b', 'start b', 'start a'])
+})
+
+test('a failure in any turn, or after the last, counts; what breaks ends all', async () => {
+  expect(await alone(inTurn('a', [1], [], { failures: 2 }))()).toEqual({ cpu: 1, memory: 7, failures: 4 })
+  const asked: string[] = []
+  const contenders = { a: inTurn('a', [1], asked), b: inTurn('b', [1], asked, { breaks: true }) }
+  await expect(sideBySide(contenders, { turns: 1 })).rejects.toThrow('b broke')
+  expect(asked.slice(-2)).toEqual(['stop a', 'stop b'])
 })
 
 test('a goal is missed beyond noise only when no round met it', () => {

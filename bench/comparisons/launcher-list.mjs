@@ -1,6 +1,6 @@
 import { LIST, startBoard } from '../lib/board.mjs'
 import { APPS } from '../lib/apps.mjs'
-import { LEFT, launcherRound, node22, startAndMemory } from '../lib/launcher-round.mjs'
+import { LEFT, TURNS, launcherInTurn, node22, startAndMemory } from '../lib/launcher-round.mjs'
 import { launcherTools } from '../lib/launchers.mjs'
 
 const headers = { 'accept-encoding': 'gzip' }
@@ -8,7 +8,7 @@ const headers = { 'accept-encoding': 'gzip' }
 export default {
   title: 'The launcher: the list of photos, 2 workers',
   question:
-    "What does a launcher cost a real application? The example app's list of photos, from the cache and with gzip, 64 kept-alive connections, 2 workers; CPU of all server processes, the primary or daemon included.",
+    "What does a launcher cost a real application? The example app's list of photos, from the cache and with gzip, 64 kept-alive connections, 2 workers; CPU of all server processes, the primary or daemon included. All launchers are up at once, and the load goes from one to the next every two seconds.",
   base: 'node:cluster',
   metrics: [
     { key: 'cpuList', label: 'CPU ms per 1,000', better: 'low', chart: true },
@@ -17,14 +17,15 @@ export default {
     ...startAndMemory,
   ],
   goals: [{ metric: 'cpuList', contender: 'fastify-scale', over: 'node:cluster', max: 1.05, why: LEFT }],
+  turns: TURNS,
   async setup() {
     const tools = await launcherTools()
     const { env, stop } = await startBoard()
     return { tools, env, stop }
   },
   contenders({ tools, env }) {
-    const round = (kind, more) => () =>
-      launcherRound(kind, { app: APPS.board, env, tools, workers: 2, paths: { List: LIST }, headers, ...more })
+    const round = (kind, more) =>
+      launcherInTurn(kind, { app: APPS.board, env, tools, workers: 2, paths: { List: LIST }, headers, ...more })
     return {
       'node:cluster': round('bare'),
       'fastify-scale, no metrics': round('ours'),

@@ -20,15 +20,18 @@ export default {
   setup: setupRedis,
   contenders: ({ url }) => {
     const round = (kind, dead) => () =>
-      withSockets({ redis: url, kind, processes: 1, sockets: SOCKETS - dead }, async ({ servers, clients, start }) => {
-        await clients.ask('connect')
-        const others = await start(dead)
-        await others.ask('connect')
-        others.signal('SIGSTOP')
-        const { failures } = await clients.ask('stats', { each: 0 })
-        const { ms } = await servers[0].ask('close')
-        return { failures, ms }
-      })
+      withSockets(
+        { redis: url, kind, processes: 1, sockets: SOCKETS - dead },
+        async ({ servers, clients, startClients }) => {
+          await clients.ask('connect')
+          const others = await startClients(dead)
+          await others.ask('connect')
+          others.signal('SIGSTOP')
+          const { failures } = await clients.ask('stats', { each: 0 })
+          const { ms } = await servers[0].ask('close')
+          return { failures, ms }
+        },
+      )
     return {
       'fastify-scale, all alive': round('ours', 0),
       [`fastify-scale, ${DEAD} dead`]: round('ours', DEAD),

@@ -1,6 +1,7 @@
 import { growthOf } from '../lib/growth.mjs'
-import { broadcastRound, setupRedis } from '../lib/realtime.mjs'
+import { broadcastInTurn, setupRedis } from '../lib/realtime.mjs'
 import { format } from '../lib/rounds.mjs'
+import { alone } from '../lib/side-by-side.mjs'
 
 const points = { '10 sockets': 10, '100 sockets': 100, '1,000 sockets': 1_000, '5,000 sockets': 5_000 }
 
@@ -19,7 +20,7 @@ export default {
     Object.fromEntries(
       Object.entries(points).map(([name, sockets]) => {
         const rate = Math.min(200, 20_000 / sockets)
-        return [name, () => broadcastRound({ redis: url, kind: 'ours', sockets, rate, total: rate * 3 })]
+        return [name, alone(broadcastInTurn({ redis: url, kind: 'ours', sockets, rate, total: rate * 3 }))]
       }),
     ),
   growth: (result) =>

@@ -4,29 +4,35 @@ import { loadWithWrk } from './load.mjs'
 import { launcherTools, memoryOf, startLauncher } from './launchers.mjs'
 
 /**
- * One round of a launcher: started from nothing, memory looked at after the load, and for each of `paths`
- * (`{ name: path }`) a warm-up and a measured load. CPU is of all its processes, in ms per 1,000 requests, under
- * `cpu<name>`; likewise `rps` and `p99`.
+ * A launcher that takes turns with others (`sideBySide()`): in each turn every one of `paths` (`{ name: path }`) is
+ * loaded for so many seconds. CPU is of all its processes, in ms per 1,000 requests, under `cpu<name>`; likewise `rps`
+ * and `p99`. Memory is looked at after the last turn.
  */
-export async function launcherRound(kind, { paths, connections = 64, warmup = 2, seconds = 3, headers, ...options }) {
-  const launcher = await startLauncher(kind, { ...options, path: Object.values(paths)[0] })
-  try {
-    const result = { startMs: launcher.startMs, failures: 0 }
-    for (const [name, path] of Object.entries(paths)) {
-      const url = launcher.url + path
-      await loadWithWrk(url, { connections, headers, seconds: warmup })
-      const before = cpuOf(launcher)
-      const load = await loadWithWrk(url, { connections, headers, seconds })
-      result[`cpu${name}`] = ((cpuOf(launcher) - before) * 1e6) / load.requests
-      result[`rps${name}`] = load.rps
-      result[`p99${name}`] = load.p99
-      result.failures += load.failures
+export const launcherInTurn =
+  (kind, { paths, connections = 64, warmup = 3, seconds = 2, headers, ...options }) =>
+  async () => {
+    const launcher = await startLauncher(kind, { ...options, path: Object.values(paths)[0] })
+    const load = (path, seconds) => loadWithWrk(launcher.url + path, { connections, headers, seconds })
+    return {
+      async warm() {
+        for (const path of Object.values(paths)) await load(path, warmup)
+      },
+      async turn() {
+        const figures = { failures: 0 }
+        for (const [name, path] of Object.entries(paths)) {
+          const before = cpuOf(launcher)
+          const { requests, rps, p99, failures } = await load(path, seconds)
+          figures[`cpu${name}`] = ((cpuOf(launcher) - before) * 1e6) / requests
+          figures[`rps${name}`] = rps
+          figures[`p99${name}`] = p99
+          figures.failures += failures
+        }
+        return figures
+      },
+      last: async () => ({ startMs: launcher.startMs, ...memoryOf(launcher) }),
+      stop: () => launcher.stop(),
     }
-    return { ...result, ...memoryOf(launcher) }
-  } finally {
-    await launcher.stop()
   }
-}
 
 /** CPU seconds that its processes have used. */
 export function cpuOf({ pid, workerPids }) {
@@ -41,6 +47,9 @@ export const startAndMemory = [
   { key: 'workerMb', label: 'of a worker MB', better: 'low' },
   { key: 'primaryMb', label: 'of the primary or daemon MB', better: 'low' },
 ]
+
+/** How often each launcher is loaded in a round. */
+export const TURNS = 3
 
 /** Read in the worker's code; not measured one by one. */
 export const LEFT =
@@ -57,7 +66,7 @@ export function launcherComparison(workers) {
   const many = workers === 1 ? 'one worker' : `${workers} workers`
   return {
     title: `The launcher: ${many}`,
-    question: `What does a launcher cost per request? Hello world and a JSON list of 3 KB, 64 kept-alive connections, ${many}; CPU of all server processes, the primary or daemon included. The same application with the same logger on both sides: none, or one that logs no request, which is what fastify-scale gives an application that does not say. Warmed up for two seconds, measured for three. Start is from nothing, pm2's daemon included, to the first answer. Memory is looked at after the load.`,
+    question: `What does a launcher cost per request? Hello world and a JSON list of 3 KB, 64 kept-alive connections, ${many}; CPU of all server processes, the primary or daemon included. The same application with the same logger on both sides: none, or one that logs no request, which is what fastify-scale gives an application that does not say. All launchers are up at once and warm, and the load goes from one to the next every two seconds, three times a round. Start is from nothing, pm2's daemon included, to the first answer. Memory is looked at after the load.`,
     base: 'node:cluster',
     metrics: [
       { key: 'cpuHello', label: 'CPU ms per 1,000, hello world', better: 'low' },
@@ -83,17 +92,18 @@ export function launcherComparison(workers) {
       { metric: 'cpuHello', contender: 'fastify-scale', over: LOGGED, max: 1.05, why: NOISE },
       { metric: 'primaryMb', contender: 'fastify-scale', max: 60, unit: 'MB' },
     ],
+    turns: TURNS,
     setup: async () => ({ tools: await launcherTools() }),
     contenders: ({ tools }) => ({
-      'node:cluster': () => launcherRound('bare', { workers, paths }),
-      [SILENT_ONLY]: () => launcherRound('ours', { workers, paths, app: APPS.silent }),
-      [SILENT]: () => launcherRound('ours-metrics', { workers, paths, app: APPS.silent }),
-      [LOGGED]: () => launcherRound('bare-logger', { workers, paths }),
-      'fastify-scale, no metrics': () => launcherRound('ours', { workers, paths }),
-      'fastify-scale': () => launcherRound('ours-metrics', { workers, paths }),
-      'pm2 7': () => launcherRound('pm2', { workers, paths, tools }),
-      'Watt 3, Node 22': () => launcherRound('watt', { workers, paths, tools }),
-      'fastify-scale, Node 22': () => launcherRound('ours-metrics', { workers, paths, node: node22(tools) }),
+      'node:cluster': launcherInTurn('bare', { workers, paths }),
+      [SILENT_ONLY]: launcherInTurn('ours', { workers, paths, app: APPS.silent }),
+      [SILENT]: launcherInTurn('ours-metrics', { workers, paths, app: APPS.silent }),
+      [LOGGED]: launcherInTurn('bare-logger', { workers, paths }),
+      'fastify-scale, no metrics': launcherInTurn('ours', { workers, paths }),
+      'fastify-scale': launcherInTurn('ours-metrics', { workers, paths }),
+      'pm2 7': launcherInTurn('pm2', { workers, paths, tools }),
+      'Watt 3, Node 22': launcherInTurn('watt', { workers, paths, tools }),
+      'fastify-scale, Node 22': launcherInTurn('ours-metrics', { workers, paths, node: node22(tools) }),
     }),
   }
 }

@@ -1,20 +1,19 @@
+import { sideBySide, turned } from './side-by-side.mjs'
 import { summary } from './stats.mjs'
 
 /**
- * Runs the contenders of one comparison interleaved: A B C, A B C, … . Each round starts its server or script anew.
+ * Runs the contenders of one comparison interleaved: A B C, B C A, … . Each round starts its server or script anew.
  * A round in which anything failed is not a result: it ends the comparison.
  *
- * @param comparison `{ name, title, question, base, metrics: [{ key, label, better }], contenders: { name: async () => ({ key: number }) } }`
+ * @param comparison `{ name, title, question, base, metrics: [{ key, label, better }], contenders: { name: async () => ({ key: number }) } }`;
+ * with `turns` its contenders are up at once and take so many turns a round, see `sideBySide()`
  * @param options `{ rounds, only?, log }`
  */
 export async function runComparison(comparison, { rounds, log }) {
   const names = Object.keys(comparison.contenders)
   const raw = Object.fromEntries(names.map((name) => [name, []]))
   for (let round = 1; round <= rounds; round++) {
-    // The order turns, so that no contender always comes after the same one.
-    const turn = names.map((_, i) => names[(i + round - 1) % names.length])
-    for (const name of turn) {
-      const result = await comparison.contenders[name]()
+    for await (const [name, result] of roundOf(comparison, turned(names, round - 1))) {
       if (result.failures)
         throw new Error(
           `${comparison.name}: ${name} had ${result.failures} failed requests in round ${round}: not a result`,
@@ -37,6 +36,13 @@ export async function runComparison(comparison, { rounds, log }) {
   )
   const { name, title, question, method, base, metrics, goals = [], note } = comparison
   return { name, title, question, method, base, metrics, goals, note, contenders }
+}
+
+async function* roundOf({ contenders, turns }, names) {
+  if (turns) {
+    const inTurn = Object.fromEntries(names.map((name) => [name, contenders[name]]))
+    yield* Object.entries(await sideBySide(inTurn, { turns }))
+  } else for (const name of names) yield [name, await contenders[name]()]
 }
 
 /** A number as people read it: three significant digits, thousands separated. */

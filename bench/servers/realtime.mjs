@@ -17,6 +17,7 @@ if (kind === 'ours' || kind === 'history') {
   const app = Fastify()
   await app.register(scaleRealtime, {
     redis,
+    channel: kind, // Others are up on the same Redis; none is to hear another's broadcasts.
     rooms: { kept: { history: 500 } },
     limits: { handshakes: 100_000 },
   })
@@ -37,7 +38,7 @@ if (kind === 'ours' || kind === 'history') {
   publish = (data) => publisher.publish('room', JSON.stringify(['m', data]))
 } else {
   const options = { transports: ['websocket'], serveClient: false }
-  if (kind === 'socketio') options.adapter = createAdapter(new Redis(redis), new Redis(redis))
+  if (kind === 'socketio') options.adapter = createAdapter(new Redis(redis), new Redis(redis), { key: kind })
   const io = new Server(http, options)
   io.on('connection', (socket) => void socket.join('plain'))
   publish = (data) => io.to('plain').emit('m', data)
