@@ -41,10 +41,15 @@ export async function startTwoHosts({
     const dir = mkdtempSync(join(tmpdir(), 'photo-board-'))
     // nginx's workers run as somebody else.
     chmodSync(dir, 0o755)
-    const removeDir = () => rmSync(dir, { recursive: true, force: true })
-    // Also where the process ends before all is up.
-    process.once('exit', removeDir)
-    undo.push(() => process.off('exit', removeDir), removeDir)
+    const removeDir = () => rmSync(dir, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 })
+    const hosts = []
+    // Also where the process ends before all is up. A launcher ends a moment after it, and could still write there.
+    const onExit = () => {
+      for (const { launcher } of hosts) launcher?.kill('SIGKILL')
+      removeDir()
+    }
+    process.once('exit', onExit)
+    undo.push(() => process.off('exit', onExit), removeDir)
     const services = await startBoardServices({ port, environment, onProgress })
     undo.push(() => services.stop())
     const namespaces = wanted ? makeNamespaces(NAMES) : undefined
@@ -52,7 +57,6 @@ export async function startTwoHosts({
     const env = namespaces ? await throughGateway(services.env, namespaces.gateway, undo) : { ...services.env }
     env.TRUST_PROXY ??= namespaces ? namespaces.gateway : 'loopback'
 
-    const hosts = []
     for (const [i, name] of NAMES.entries()) {
       const place = namespaces
         ? { address: namespaces.hosts[i].address, port: 3000, admin: 9100 }

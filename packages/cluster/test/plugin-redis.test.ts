@@ -112,12 +112,15 @@ describe('with redis', () => {
     name++
     const proxy = await faultProxy({ target: redis.url })
     closers.push(() => proxy.stop())
-    const a = await start()
-    const b = await start({ redis: proxy.url, commandTimeout: 100 })
-    const values = [a, b].map((app) => app.cluster.shared('n', { every: '1h', timeout: 500 }, () => 1))
-    await waitFor(() => values.every((value) => value.loaded))
+    const [a, b] = [await start(), await start({ redis: proxy.url, commandTimeout: 100 })]
+    const timing = { every: '1h', timeout: 500 }
+    const one = a.cluster.shared('n', timing, () => 1)
+    // The other one is to ask for it: who loads it itself has another error.
+    await waitFor(() => one.loaded)
+    const two = b.cluster.shared('n', timing, () => 1)
+    await waitFor(() => two.loaded)
     proxy.freeze()
-    await expect(values[1]?.refresh()).rejects.toMatchObject({ code: 'SCALE_CLUSTER_NO_ANSWER', statusCode: 503 })
+    await expect(two.refresh()).rejects.toMatchObject({ code: 'SCALE_CLUSTER_NO_ANSWER', statusCode: 503 })
   })
 
   it('status tells of all processes, the own one first, and forgets those that are gone', async () => {

@@ -62,7 +62,9 @@ describe('a history room that the server lets sockets join', () => {
   })
 
   it('tells one too that had no message yet, and none that missed nothing', async () => {
-    const { got, resyncs, lose, send } = await start()
+    const { client, got, resyncs, lose, send } = await start()
+    // A client that was never told that it is in the room has missed nothing of it.
+    await waitFor(() => client.position('board')?.seq === 0)
     await lose(async () => undefined)
     await lose(() => send(1))
     await waitFor(() => resyncs.length === 1)
