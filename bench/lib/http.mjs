@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { processTree, sampleProcesses } from '@fastify-scale/cluster/proc'
 import { loadWithWrk } from './load.mjs'
+import { alone } from './side-by-side.mjs'
 
 /** CPU seconds and resident bytes of a process and all below it, and of others that belong to it (a daemon's). */
 export function usage(pid, others = []) {
@@ -63,39 +64,32 @@ function kill(pid) {
 }
 
 /**
- * One round of an HTTP contender: a fresh server, a warm-up, a measured load.
+ * An HTTP contender that takes turns with others (`sideBySide()`): a load of so many seconds in each.
  * CPU is of all server processes, in ms per 1,000 requests.
  */
-export async function httpRound({
-  command,
-  env,
-  readUrl,
-  path = '/',
-  headers,
-  connections = 32,
-  warmup = 1,
-  seconds = 3,
-  prepare,
-}) {
-  const server = await startServer(command, { env, readUrl })
-  try {
-    const extra = (await prepare?.(server.url)) ?? {}
-    const url = server.url + path
-    const load = { connections, headers: { ...headers, ...extra.headers } }
-    await loadWithWrk(url, { ...load, seconds: warmup })
-    const before = usage(server.pid, server.others)
-    const result = await loadWithWrk(url, { ...load, seconds })
-    const after = usage(server.pid, server.others)
+export const httpInTurn =
+  ({ command, env, readUrl, path = '/', headers, connections = 32, warmup = 1, seconds = 3, prepare }) =>
+  async () => {
+    const server = await startServer(command, { env, readUrl })
+    let load
     return {
-      rps: result.rps,
-      p50: result.p50,
-      p99: result.p99,
-      cpuPer1k: ((after.cpu - before.cpu) * 1e6) / result.requests,
-      rssMb: after.rss / 1_048_576,
-      startMs: server.startMs,
-      failures: result.failures,
+      async warm() {
+        const extra = (await prepare?.(server.url)) ?? {}
+        const options = { connections, headers: { ...headers, ...extra.headers } }
+        load = (seconds) => loadWithWrk(server.url + path, { ...options, seconds })
+        await load(warmup)
+      },
+      async turn() {
+        const before = usage(server.pid, server.others)
+        const { requests, rps, p50, p99, failures } = await load(seconds)
+        const after = usage(server.pid, server.others)
+        const cpuPer1k = ((after.cpu - before.cpu) * 1e6) / requests
+        return { rps, p50, p99, cpuPer1k, rssMb: after.rss / 1_048_576, failures }
+      },
+      last: () => ({ startMs: server.startMs }),
+      stop: () => server.stop(),
     }
-  } finally {
-    await server.stop()
   }
-}
+
+/** One round of an HTTP contender by itself: a fresh server, a warm-up, a measured load. */
+export const httpRound = (options) => alone(httpInTurn(options))()
