@@ -56,6 +56,8 @@ export const SILENT = 'fastify-scale, no logger'
 export const SILENT_ONLY = 'fastify-scale, no logger, no metrics'
 const LOGGED = "node:cluster, Fastify's logger"
 
+const costGoals = (contender, over, max) => ['cpuHello', 'cpuJson'].map((metric) => ({ metric, contender, over, max }))
+
 /** What the costs of launchers are compared by: JSON and hello world, by so many workers. */
 export function launcherComparison(workers) {
   const paths = { Hello: '/', Json: '/json' }
@@ -72,8 +74,17 @@ export function launcherComparison(workers) {
       { key: 'p99Json', label: 'p99 ms, JSON', better: 'low' },
       ...startAndMemory,
     ],
-    goals: [{ metric: 'primaryMb', contender: 'fastify-scale', max: 60, unit: 'MB' }],
-    note: 'What it costs over node:cluster is told more closely [below](#the-launcher-cost-over-nodecluster).',
+    goals: [
+      // The same application with the same logger on both sides; then what an application has that does not say.
+      ...costGoals(SILENT_ONLY, 'node:cluster', 1.02),
+      ...costGoals(SILENT, 'node:cluster', 1.05),
+      ...costGoals('fastify-scale, no metrics', LOGGED, 1.02),
+      ...costGoals('fastify-scale', LOGGED, 1.05),
+      ...costGoals('fastify-scale, no metrics', 'node:cluster', 1.02),
+      ...costGoals('fastify-scale', 'node:cluster', 1.05),
+      { metric: 'primaryMb', contender: 'fastify-scale', max: 60, unit: 'MB' },
+    ],
+    note: 'With one worker, what it costs over node:cluster is told more closely [here](#the-launcher-cost-over-nodecluster).',
     turns: TURNS,
     setup: async () => ({ tools: await launcherTools() }),
     contenders: ({ tools }) => ({
