@@ -1,4 +1,4 @@
-import { show } from '@fastify-scale/kit'
+import { retryWithin, show } from '@fastify-scale/kit'
 import type { Engine, EngineKey, Looked } from './engine.ts'
 import { KIND, encodeEntry } from './entry.ts'
 import { ClosedError, OptionError, TooLargeError, UnavailableError } from './errors.ts'
@@ -9,7 +9,7 @@ import { expireScript } from './lua/expire.lua.ts'
 import { putScript } from './lua/put.lua.ts'
 import { type EntryOptions, type ResolvedOptions, resolveEntryOptions } from './options.ts'
 import { CORRUPT, Reader } from './reader.ts'
-import { isUnable, send, sendPatiently, sendTo } from './redis-port.ts'
+import { isRefused, isUnable, send, sendPatiently, sendTo } from './redis-port.ts'
 import type { Packer } from './serializer.ts'
 import { settle } from './settle.ts'
 import { namespaceTag, tagsOf, versionTag } from './tag-names.ts'
@@ -103,15 +103,24 @@ export class ScaleCache {
     if (bytes > all.maxValueSize)
       throw new TooLargeError(`the value of ${show(key)} has ${bytes} bytes, and maxValueSize is ${all.maxValueSize}`)
     if (times.ttl === 0) return this.delete(key)
-    const { port, clock, tags: index, epoch } = engine.parts
+    const { port, clock, tags: index, epoch } = engine.parts.writes
     try {
       if (all.version !== undefined) await index.invalidate([this.versionTagOf(key)])
-      if (k.implicit.length + tags.length > 0) await index.ensure([...k.implicit, ...tags])
-      await epoch.guard(k.value)
-      const fill = this.filler.fillOf(packed, times.ttl, times, tags)
-      const entry = engine.entryOf(fill, await clock.read(k.value))
-      const deadline = await sendTo(port, port.masters.of(k.value), () =>
-        port.masters.of(k.value).deadline(all.commandTimeout),
+      const prepare = async () => {
+        if (k.implicit.length + tags.length > 0) await index.ensure([...k.implicit, ...tags])
+        await epoch.guard(k.value)
+        const fill = this.filler.fillOf(packed, times.ttl, times, tags)
+        const entry = engine.entryOf(fill, await clock.read(k.value))
+        const master = port.masters.of(k.value)
+        const deadline = await sendTo(port, master, () => master.deadline(port.deadlines.ms))
+        return { fill, entry, deadline }
+      }
+      // What only reads is done again where a connection broke. The value itself is sent once: who has seen it may have
+      // deleted it since.
+      const { fill, entry, deadline } = await retryWithin(
+        port.deadlines.ms,
+        prepare,
+        (error) => !(error instanceof UnavailableError) || isRefused(port, port.masters.of(k.value).breaker),
       )
       const landed = await send(port, k.value, (client) =>
         putScript(client, [k.value, k.lease], [encodeEntry(entry), Math.ceil(keepOf(fill)), deadline]),
@@ -129,7 +138,7 @@ export class ScaleCache {
    * @throws SCALE_CACHE_UNAVAILABLE where Redis did not confirm it: it may or may not have been done, ask again
    */
   async delete(keys: string | readonly string[]): Promise<void> {
-    const { port, tags } = this.parts.engine.parts
+    const { port, tags } = this.parts.engine.parts.writes
     const list = toList(keys)
     // What is wrong with a key is found before anything is under way.
     const versionTags = this.parts.options.version === undefined ? [] : list.map((key) => this.versionTagOf(key))
@@ -145,7 +154,7 @@ export class ScaleCache {
    * @throws SCALE_CACHE_UNAVAILABLE where Redis did not confirm it
    */
   async expire(keys: string | readonly string[]): Promise<void> {
-    const { port } = this.parts.engine.parts
+    const { port } = this.parts.engine.parts.writes
     const now = Buffer.alloc(8)
     now.writeDoubleBE(Date.now())
     await this.change(toList(keys), (k) =>
@@ -163,7 +172,7 @@ export class ScaleCache {
     this.checkOpen()
     const names = tagsOf(this.path, tags)
     if (names.length === 0) return
-    await this.parts.engine.parts.tags.invalidate(names)
+    await this.parts.engine.parts.writes.tags.invalidate(names)
     await settle(this.parts.options, this.parts.engine.parts.port)
   }
 
@@ -174,7 +183,7 @@ export class ScaleCache {
    */
   async clear(): Promise<void> {
     this.checkOpen()
-    const { epoch, tags } = this.parts.engine.parts
+    const { epoch, tags } = this.parts.engine.parts.writes
     if (this.path === '') await epoch.clear()
     else await tags.invalidate([namespaceTag(this.path)])
     await settle(this.parts.options, this.parts.engine.parts.port)

@@ -39,11 +39,17 @@ export interface Fill extends Packed {
   staleIfError: number
 }
 
-export interface EngineParts {
+/** What reads and writes the records of invalidations, over one port. */
+export interface RecordParts {
   port: RedisPort
   clock: LogicalClock
   epoch: Epoch
   tags: TagIndex
+}
+
+export interface EngineParts extends RecordParts {
+  /** The same for `set` and for invalidations, over a port that is patient. */
+  writes: RecordParts
   book: GuardBook
   memory: Memory | undefined
   turn: LoopTurn

@@ -44,7 +44,11 @@ export class Epoch {
     const copy = masters.nearest(this.copies, home)
     const master = masters.of(copy)
     if (!master.known || !home.known) return undefined
-    return this.book.get(copy) ?? master.join(copy, () => this.fetch(copy, along && master === home))
+    const known = this.book.get(copy)
+    if (known) return known
+    // Nobody who waits for less joins a patient reading.
+    if (this.port.patient) return new Reading(this.fetch(copy, false))
+    return master.join(copy, () => this.fetch(copy, along && master === home))
   }
 
   /**

@@ -53,11 +53,11 @@ export interface ScaleCacheOptions extends EntryOptions {
   jitter?: number
   /** The release's version of what loaders return: values of another version are not seen, deletes reach all versions. Default none. */
   version?: string
-  /** Longest time a call waits for Redis. Default 100 ms. */
+  /** Longest time each step of a read waits for Redis. Default 100 ms. */
   commandTimeout?: Duration
   /**
-   * Longest time each step of `delete`, `expire`, `invalidateTags` and `clear` waits for Redis, and for a lost connection,
-   * as nothing can stand in for them. Default 1 s, or `commandTimeout` where that is more.
+   * Longest time each step of `set`, `delete`, `expire`, `invalidateTags` and `clear` waits for Redis, and for a lost
+   * connection, as nothing can stand in for them. Default 1 s, or `commandTimeout` where that is more.
    */
   invalidateTimeout?: Duration
   /** Longest time a loader may take. Default `'30s'`. */

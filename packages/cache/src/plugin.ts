@@ -12,7 +12,7 @@ import type { Redis } from 'ioredis'
 import { ScaleCache } from './cache.ts'
 import { LogicalClock } from './clock.ts'
 import { Deadlines } from './deadline.ts'
-import { Engine } from './engine.ts'
+import { Engine, type RecordParts } from './engine.ts'
 import { Epoch } from './epoch.ts'
 import { failOption } from './errors.ts'
 import { GuardBook } from './guard.ts'
@@ -63,23 +63,20 @@ const plugin: FastifyPluginAsync<ScaleCacheOptions> = async function scaleCache(
     )
   const book = new GuardBook()
   const masters = new Masters(client, Math.max(500, options.commandTimeout), () => book.flush())
-  const port: RedisPort = {
-    client,
-    masters,
-    deadlines: new Deadlines(options.commandTimeout),
-    patience: new Deadlines(options.invalidateTimeout),
-  }
   const space = createKeySpace(connections.keyPrefix + options.prefix, connections.cluster)
-  const clock = new LogicalClock(port, space.clocks)
-  const epoch = new Epoch(port, clock, space.epochs, book)
-  const tags = new TagIndex(port, clock, space.tagPrefix, book, epoch)
+  function recordsOver(timeout: number, patient: boolean): RecordParts {
+    const port: RedisPort = { client, masters, deadlines: new Deadlines(timeout), patient }
+    const clock = new LogicalClock(port, space.clocks)
+    const epoch = new Epoch(port, clock, space.epochs, book)
+    return { port, clock, epoch, tags: new TagIndex(port, clock, space.tagPrefix, book, epoch) }
+  }
+  const records = recordsOver(options.commandTimeout, false)
+  const { port, tags } = records
   const memory = options.l1 && new Memory(options.l1)
   const wakes = new Wakes()
   const engine = new Engine({
-    port,
-    clock,
-    epoch,
-    tags,
+    ...records,
+    writes: recordsOver(options.invalidateTimeout, true),
     book,
     memory,
     turn: new LoopTurn(),

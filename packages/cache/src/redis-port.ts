@@ -11,8 +11,8 @@ export interface RedisPort {
   readonly masters: Masters
   /** Of one command. */
   readonly deadlines: Deadlines
-  /** Of one step of an invalidation. */
-  readonly patience: Deadlines
+  /** True for writes that a caller asked for, which no loader can stand in for: see `sendPatiently`. */
+  readonly patient: boolean
 }
 
 /** Server answers that mean "not now", as a lost connection does; other error replies are about the command itself. */
@@ -44,19 +44,19 @@ export function sendAlong<T>(port: RedisPort, key: string, command: (client: Red
 }
 
 /**
- * The same for an invalidation, which may be made twice. There is no loader that could stand in for it, so it has more time,
- * is sent again where a connection broke, and goes to a server that counts as away as well, unless that has lasted.
+ * The same for an invalidation, which may be made twice: sent again where a connection broke. On a port that is patient it
+ * has more time, and goes to a server that counts as away as well, unless that has lasted.
  */
 export async function sendPatiently<T>(
   port: RedisPort,
   key: string,
   command: (client: RedisClient) => Promise<T>,
 ): Promise<T> {
-  const { masters, patience } = port
+  const { masters, deadlines } = port
   const { breaker } = masters.of(key)
-  if (breaker.isOpenFor(patience.ms)) throw isAway(breaker)
+  if (isRefused(port, breaker)) throw isAway(breaker)
   const attempts = retryWithin(
-    patience.ms,
+    deadlines.ms,
     () => {
       masters.of(key).gather()
       return command(port.client)
@@ -64,7 +64,7 @@ export async function sendPatiently<T>(
     (error) => !isOutage(error),
   )
   try {
-    const reply = await patience.guard(attempts, () => new Error(`nothing in ${patience.ms} ms`))
+    const reply = await deadlines.guard(attempts, () => new Error(`nothing in ${deadlines.ms} ms`))
     breaker.succeeded()
     return reply
   } catch (error) {
@@ -93,7 +93,7 @@ export function sendTo<T>(port: RedisPort, master: Master, command: (node: Redis
 
 function through<T>(port: RedisPort, master: Master, command: () => Promise<T>, counts: boolean): Promise<T> {
   const { breaker } = master
-  if (breaker.open) return Promise.reject(isAway(breaker))
+  if (isRefused(port, breaker)) return Promise.reject(isAway(breaker))
   return new Promise<T>((resolve, reject) => {
     const call = new Call<T>(breaker, port.deadlines, counts, resolve, reject)
     port.deadlines.add(call)
@@ -103,6 +103,11 @@ function through<T>(port: RedisPort, master: Master, command: () => Promise<T>, 
       (error: unknown) => call.fail(error),
     )
   })
+}
+
+/** Whether nothing is sent to this master. */
+export function isRefused({ patient, deadlines }: RedisPort, breaker: Breaker): boolean {
+  return patient ? breaker.isOpenFor(deadlines.ms) : breaker.open
 }
 
 function isAway({ reason }: Breaker): Error {

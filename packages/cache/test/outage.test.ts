@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type ScaleCache, type ScaleCacheOptions, type SetOptions, breakerChannel } from '../src/index.ts'
 import { KINDS, type Servers, startServers } from './servers.ts'
-import { appWith as appWithRoom, uniquePrefix } from './support.ts'
+import { appWith as appWithRoom, remembered, uniquePrefix } from './support.ts'
 
 const appWith = (options: ScaleCacheOptions): Promise<FastifyInstance> =>
   appWithRoom({ commandTimeout: 100, ...options })
@@ -193,11 +193,7 @@ test('registration does not fail because Redis is away; readiness does', async (
 
 test('stale if Redis and the loader are both away, within staleIfError', async () => {
   const options = { ttl: '60s', staleIfError: '60s' }
-  for (let i = 0; i < 3; i++) await app.cache.getOrSet('k', () => 'known', options)
-  await waitFor(async () => {
-    await app.cache.getOrSet('k', () => 'known', options)
-    return true
-  })
+  await remembered(app.cache, 'k', () => 'known', options)
   await redis.kill()
   const fail = async (): Promise<string> => {
     throw new Error('source is down')
@@ -207,11 +203,11 @@ test('stale if Redis and the loader are both away, within staleIfError', async (
   await redis.restart()
 })
 
-test('a connection that is lost and soon back: invalidations are carried out', async () => {
+test('a connection that is lost and soon back: writes are carried out', async () => {
   await app.cache.set('k', 1, { tags: 't' })
   await redis.kill()
   const { cache } = app
-  const calls = [cache.delete('k'), cache.expire('k'), cache.invalidateTags('t'), cache.clear()]
+  const calls = [cache.delete('k'), cache.expire('k'), cache.invalidateTags('t'), cache.clear(), cache.set('x', 1)]
   await redis.restart()
   await Promise.all(calls)
 })
@@ -265,9 +261,11 @@ describe.each(KINDS)('frozen: %s', (kind) => {
     ['expire', (cache) => cache.expire('k')],
     ['invalidateTags', (cache) => cache.invalidateTags('t')],
     ['clear', (cache) => cache.clear()],
+    ['set', (cache) => cache.set('k', 'new')],
+    ['set with tags', (cache) => cache.set('k', 'new', { tags: ['t', 'u'] })],
   ] satisfies [string, (cache: ScaleCache) => Promise<void>][])(
     'a stall that reads do not wait for: %s does, and is carried out',
-    async (_name, invalidate) => {
+    async (_name, write) => {
       await store(app, 'old', { tags: 't' })
       servers.freeze()
       // Until nobody who reads waits for Redis any more.
@@ -278,20 +276,22 @@ describe.each(KINDS)('frozen: %s', (kind) => {
         return performance.now() - start < 20
       })
       const thaw = setTimeout(() => servers.thaw(), 300)
-      const done = invalidate(app.cache).finally(() => clearTimeout(thaw))
+      const done = write(app.cache).finally(() => clearTimeout(thaw))
       await done
       await backAgain(app)
       expect(await app.cache.get('k')).not.toBe('old')
     },
   )
 
-  test('an outage that lasts: an invalidation is refused at once', async () => {
+  test('an outage that lasts: a write is refused at once', async () => {
     servers.freeze()
     let took = Number.POSITIVE_INFINITY
     await waitFor(async () => {
       await app.cache.getOrSet('k', () => 'loaded')
       const start = performance.now()
-      await expect(app.cache.delete('k')).rejects.toMatchObject({ code: 'SCALE_CACHE_UNAVAILABLE' })
+      expect(await Promise.allSettled([app.cache.delete('k'), app.cache.set('k', 1)])).toMatchObject(
+        Array.from({ length: 2 }, () => ({ reason: { code: 'SCALE_CACHE_UNAVAILABLE' } })),
+      )
       took = performance.now() - start
       return took < 50
     })

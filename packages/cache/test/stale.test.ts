@@ -2,8 +2,8 @@ import { type RedisServer, startRedis, waitFor } from '@fastify-scale/dev-servic
 import type { FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
-import { type GetOrSetOptions, type ScaleCacheOptions, hitChannel, trackingChannel } from '../src/index.ts'
-import { appWith, uniquePrefix } from './support.ts'
+import { type ScaleCacheOptions, trackingChannel } from '../src/index.ts'
+import { appWith, remembered, uniquePrefix } from './support.ts'
 
 let redis: RedisServer
 let admin: Redis
@@ -129,18 +129,6 @@ describe('a value that is still good for failures', () => {
   })
 })
 
-/** Waits until reads of the key come from memory. */
-async function remembered(cache: FastifyInstance['cache'], options: GetOrSetOptions): Promise<void> {
-  let level = ''
-  const unsubscribe = hitChannel.subscribe((message) => (level = message.level))
-  await waitFor(async () => {
-    level = ''
-    await cache.getOrSet('k', async () => 'old', options)
-    return level === 'l1'
-  })
-  unsubscribe()
-}
-
 test.each(['nothing', 'invalidateTags', 'clear', 'delete'] as const)(
   'over a new link, memory has the last word while Redis is away, unless this process changed it: %s',
   async (change) => {
@@ -148,7 +136,7 @@ test.each(['nothing', 'invalidateTags', 'clear', 'delete'] as const)(
     onTestFinished(() => own.stop())
     const options = { tags: 't', staleIfError: '60s' }
     const cache = await cacheWith({ redis: own.url, commandTimeout: 200 })
-    await remembered(cache, options)
+    await remembered(cache, 'k', async () => 'old', options)
     const links: boolean[] = []
     onTestFinished(trackingChannel.subscribe(({ armed }) => links.push(armed)))
     const client = new Redis(own.url)

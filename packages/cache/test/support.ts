@@ -1,7 +1,14 @@
-import { type RedisServer, startRedis } from '@fastify-scale/dev-services'
+import { type RedisServer, startRedis, waitFor } from '@fastify-scale/dev-services'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { afterAll, afterEach, beforeAll } from 'vitest'
-import { type ScaleCacheOptions, scaleCache } from '../src/index.ts'
+import {
+  type GetOrSetOptions,
+  type Loader,
+  type ScaleCache,
+  type ScaleCacheOptions,
+  hitChannel,
+  scaleCache,
+} from '../src/index.ts'
 
 let count = 0
 
@@ -19,6 +26,28 @@ export async function appWith(
   setup?.(app)
   await app.ready()
   return app
+}
+
+/** Waits until reads of the key come from memory. */
+export async function remembered(
+  cache: ScaleCache,
+  key: string,
+  loader: Loader<unknown>,
+  options?: GetOrSetOptions,
+): Promise<void> {
+  let level = ''
+  const unsubscribe = hitChannel.subscribe((message) => {
+    if (message.key === key) ({ level } = message)
+  })
+  try {
+    await waitFor(async () => {
+      level = ''
+      await cache.getOrSet(key, loader, options)
+      return level === 'l1'
+    })
+  } finally {
+    unsubscribe()
+  }
 }
 
 /** A Redis for the tests of a file; the apps put into `open` are closed after each. */

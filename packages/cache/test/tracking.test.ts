@@ -4,7 +4,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { type ScaleCacheOptions, hitChannel, scaleCache, trackingChannel } from '../src/index.ts'
-import { uniquePrefix } from './support.ts'
+import { remembered, uniquePrefix } from './support.ts'
 
 let redis: RedisServer
 let admin: Redis
@@ -52,26 +52,17 @@ function levels(key: string): string[] {
   return seen
 }
 
-/** Waits until reads of the key come from memory. */
-async function remembered(app: FastifyInstance, key: string): Promise<void> {
-  const seen = levels(key)
-  await waitFor(async () => {
-    await app.cache.getOrSet(key, () => 'value')
-    return seen.at(-1) === 'l1'
-  })
-}
-
 test('what is in memory goes when another process deletes it, when it runs out, and when Redis is flushed', async () => {
   const prefix = uniquePrefix()
   const [{ app: one }, { app: two }] = [
     await start({ redis: redis.url, prefix }),
     await start({ redis: redis.url, prefix }),
   ]
-  await remembered(one, 'k')
+  await remembered(one.cache, 'k', () => 'value')
   await two.cache.delete('k')
   expect(await one.cache.get('k')).toBeUndefined()
 
-  await remembered(one, 'flushed')
+  await remembered(one.cache, 'flushed', () => 'value')
   await admin.flushall()
   await waitFor(async () => (await one.cache.get('flushed')) === undefined)
 
@@ -82,7 +73,7 @@ test('what is in memory goes when another process deletes it, when it runs out, 
 
 test('a Redis that was flushed is used again at once: one load, and not one for each call', async () => {
   const { app } = await start({ redis: redis.url })
-  await remembered(app, 'k')
+  await remembered(app.cache, 'k', () => 'value')
   await admin.flushall()
   // Until its message has come.
   await waitFor(async () => (await app.cache.getOrSet('k', () => 'new')) === 'new')
@@ -104,7 +95,7 @@ test('memory is not used while its link is down or silent, and is used again aft
     await start({ redis: proxy.url, prefix }),
     await start({ redis: redis.url, prefix }),
   ]
-  await remembered(one, 'k')
+  await remembered(one.cache, 'k', () => 'value')
   // The link hangs and stays open, as with a peer that vanished; commands go on.
   proxy.intercept = ({ direction, chunk, connection }) => {
     if (link === undefined && chunk.includes('invalidate')) link = connection
@@ -120,7 +111,7 @@ test('memory is not used while its link is down or silent, and is used again aft
   proxy.intercept = undefined
   proxy.cut()
   await waitFor(() => armed.at(-1) === true)
-  await remembered(one, 'k')
+  await remembered(one.cache, 'k', () => 'value')
 })
 
 test('a link that was closed counts as down before anything is read, also where the process was busy', async () => {
@@ -147,7 +138,7 @@ test('a link that was closed counts as down before anything is read, also where 
   )
   ends.push(() => worker.terminate())
   for (let i = 0; i < 5; i++) {
-    await remembered(app, 'k')
+    await remembered(app.cache, 'k', () => 'value')
     await admin.ping()
     // The link ends, and then the key goes, of which nobody is told any more.
     worker.postMessage(`CLIENT KILL TYPE pubsub\r\nDEL ${prefix}:1:v:{:k}\r\n`)
@@ -168,7 +159,7 @@ test('an invalidation resolves after the messages about it have arrived everywhe
   ]
   proxy.latency(20)
   for (let i = 0; i < 4; i++) {
-    await remembered(far, 'k')
+    await remembered(far.cache, 'k', () => 'value')
     await (i % 2 === 0 ? near.cache.delete('k') : near.cache.expire('k'))
     expect(await far.cache.getOrSet('k', () => 'new')).toBe('new')
     await far.cache.delete('k')

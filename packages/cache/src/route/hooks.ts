@@ -158,7 +158,7 @@ export function addRouteCache(
     const tags = invalidatedBy(request, reply)
     if (tags.length === 0) return payload
     try {
-      await engine.parts.tags.invalidate(tags)
+      await engine.parts.writes.tags.invalidate(tags)
       await settle()
     } catch (error) {
       request.log.warn({ err: error }, 'cache: stored responses could not be invalidated')
