@@ -141,8 +141,8 @@ test.each(['nothing', 'invalidateTags', 'clear', 'delete'] as const)(
     onTestFinished(trackingChannel.subscribe(({ armed }) => links.push(armed)))
     const client = new Redis(own.url)
     // The same server, so that no new epoch does what the change has to do.
-    await client.client('KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
-    await client.client('KILL', 'TYPE', 'pubsub')
+    await client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+    await client.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
     client.disconnect()
     await waitFor(() => links.includes(false) && links.at(-1) === true)
     if (change !== 'nothing')
