@@ -1,0 +1,3 @@
+import { launcherCost } from '../lib/launcher-cost.mjs'
+
+export default launcherCost(2)
