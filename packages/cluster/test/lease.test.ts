@@ -79,10 +79,11 @@ describe('lease', () => {
 
   it('is renewed for longer than it lasts', async () => {
     serial++
-    const a = await hold(await leasesOf('a', 300), 'job')
-    const b = await hold(await leasesOf('b', 300), 'job')
+    // Long enough that a stall of the machine does not end it.
+    const a = await hold(await leasesOf('a', 1_500), 'job')
+    const b = await hold(await leasesOf('b', 1_500), 'job')
     const started = performance.now()
-    await waitFor(() => (a.context || b.context) && performance.now() - started > 1_200)
+    await waitFor(() => (a.context || b.context) && performance.now() - started > 4_500)
     expect(a.fences.length + b.fences.length).toBe(1)
   })
 

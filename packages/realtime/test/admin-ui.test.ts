@@ -141,8 +141,11 @@ describe('beside history', () => {
     const got = collect<number>(client, 'n')
     const admin = openSocket(`${url}/admin`, { transports: ['websocket'], forceNew: true })
     onEnd(() => admin.disconnect())
-    admin.emit('join', '/', 'board:7', client.id)
-    await waitFor(() => (app.io as unknown as Server).sockets.adapter.rooms.has('board:7'))
+    // It goes through Redis, to whom this server may not listen yet.
+    await waitFor(() => {
+      admin.emit('join', '/', 'board:7', client.id)
+      return (app.io as unknown as Server).sockets.adapter.rooms.has('board:7')
+    })
     const publish = app.realtime.publish as unknown as (room: string, event: string, data: number) => Promise<unknown>
     // A room that is followed from now on: its first reading says where it begins.
     let n = 0

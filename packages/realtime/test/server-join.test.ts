@@ -27,33 +27,36 @@ describe('a history room that the server lets sockets join', () => {
           }),
       },
     )
+    const send = (n: number) => publish(app, 'board', 'n', n)
     const client = await connect(url, { socket: { reconnectionDelay: 1, randomizationFactor: 0 } })
     const got = collect<number>(client, 'n')
     const resyncs: string[] = []
     client.onResync((room) => resyncs.push(room))
-    await waitFor(() => state.joins === 1)
-    /** Loses the connection; `meanwhile` runs before the server lets the client join again. */
-    async function lose(meanwhile: () => Promise<unknown>): Promise<void> {
+    const witness = collect<number>(await connect(url), 'n')
+    await waitFor(() => state.joins === 2)
+    /**
+     * Loses the connection; the messages come, to whoever is in the room, before the server lets the client join again.
+     */
+    async function lose(...messages: number[]): Promise<void> {
       const { joins } = state
       let go = (): void => undefined
       state.until = new Promise((resolve) => (go = resolve))
       const back = once(client, 'connect')
       client.io.engine.close()
-      await meanwhile()
+      for (const n of messages) await send(n)
+      await waitFor(() => messages.every((n) => witness.includes(n)))
       await back
       go()
       await waitFor(() => state.joins > joins)
     }
-    return { app, client, got, resyncs, lose, send: (n: number) => publish(app, 'board', 'n', n) }
+    return { client, got, resyncs, lose, send }
   }
 
   it('tells a client that is back that it missed something, though the room is quiet, and goes on', async () => {
     const { got, resyncs, lose, send } = await start()
     for (const n of [1, 2, 3]) await send(n)
     await waitFor(() => got.length === 3)
-    await lose(async () => {
-      for (const n of [4, 5, 6]) await send(n)
-    })
+    await lose(4, 5, 6)
     await waitFor(() => resyncs.length === 1)
     for (const n of [7, 8]) await send(n)
     await waitFor(() => got.length === 5)
@@ -65,12 +68,12 @@ describe('a history room that the server lets sockets join', () => {
     const { client, got, resyncs, lose, send } = await start()
     // A client that was never told that it is in the room has missed nothing of it.
     await waitFor(() => client.position('board')?.seq === 0)
-    await lose(async () => undefined)
-    await lose(() => send(1))
+    await lose()
+    await lose(1)
     await waitFor(() => resyncs.length === 1)
     await send(2)
     await waitFor(() => got.length === 1)
-    await lose(async () => undefined)
+    await lose()
     await send(3)
     await waitFor(() => got.length === 2)
     expect(got).toEqual([2, 3])
@@ -89,7 +92,7 @@ describe('a history room that the server lets sockets join', () => {
     await send(1)
     await waitFor(() => got.includes(1))
     got.splice(0, got.length, 1)
-    await lose(() => send(2))
+    await lose(2)
     for (const n of [3, 4]) await send(n)
     await waitFor(() => got.length === 3)
     expect(got).toEqual([1, 3, 4])
