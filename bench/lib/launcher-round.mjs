@@ -84,7 +84,7 @@ export function launcherComparison(workers) {
       ...costGoals('fastify-scale', 'node:cluster', 1.05),
       { metric: 'primaryMb', contender: 'fastify-scale', max: 60, unit: 'MB' },
     ],
-    note: 'With one worker, what it costs over node:cluster is told more closely [here](#the-launcher-cost-over-nodecluster-one-worker).',
+    note: `What it costs over node:cluster is told more closely [here](#the-launcher-cost-over-nodecluster-${many.replace(' ', '-')}).`,
     turns: TURNS,
     setup: async () => ({ tools: await launcherTools() }),
     contenders: ({ tools }) => ({
