@@ -114,13 +114,25 @@ function startOurs({ node, app, workers, port, env, metrics }) {
   const server = startProcess([node, cli, 'start', app, ...address, ...names, ...more], { env })
   return {
     ...server,
-    ready: server.said(workers === 1 ? /"msg":"ready on / : /"msg":"\d+ workers\b/),
+    ready: server.said(/"msg":"ready on /).then((line) => allReady(JSON.parse(line).admin, workers)),
     reload: () => runCommand([node, cli, 'reload', ...names], { env }),
     async stop() {
       await server.stop()
       rmSync(dir, { recursive: true, force: true })
     },
   }
+}
+
+/** It says that it is ready when the first worker is; the others follow. */
+async function allReady(admin, workers) {
+  const until = performance.now() + 60_000
+  while (performance.now() < until) {
+    const response = await fetch(`${admin}/readyz`)
+    const body = await response.json()
+    if (body.workers?.filter(({ ready }) => ready).length === workers) return
+    await sleep(20)
+  }
+  throw new Error(`not all of ${workers} workers were ready within 60 s`)
 }
 
 async function firstAnswer(url, { gone }) {
