@@ -16,7 +16,8 @@ const LEFT =
 
 const NOISE = 'node:cluster over itself differs as much from round to round.'
 
-const goals = (contender, max, why = NOISE) => Object.keys(paths).map((metric) => ({ metric, contender, max, unit: 'x', why }))
+const goals = (contender, max, why = NOISE) =>
+  Object.keys(paths).map((metric) => ({ metric, contender, max, unit: 'x', why }))
 
 /** What a request costs over node:cluster, by so many workers. */
 export function launcherCost(workers) {
