@@ -14,7 +14,7 @@ const UNASKED_ONLY = `${UNASKED}, no metrics`
 const LEFT =
   "fastify-scale gives an application that does not say a logger, which logs no request; Fastify adds two listeners to each response wherever there is one (a cluster with Fastify's logger has them too)."
 
-const NOISE = 'node:cluster over itself differs as much from round to round.'
+const NOISE = 'One start of the same process differs from the next by up to a tenth.'
 
 const goals = (contender, max, why = NOISE) =>
   Object.keys(paths).map((metric) => ({ metric, contender, max, unit: 'x', why }))
