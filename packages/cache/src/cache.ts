@@ -115,8 +115,8 @@ export class ScaleCache {
         const deadline = await sendTo(port, master, () => master.deadline(port.deadlines.ms))
         return { fill, entry, deadline }
       }
-      // What only reads is done again where a connection broke. The value itself is sent once: who has seen it may have
-      // deleted it since.
+      // What may be done twice is done again where a connection broke. The value itself is sent once: who has seen it may
+      // have deleted it since.
       const { fill, entry, deadline } = await retryWithin(
         port.deadlines.ms,
         prepare,

@@ -1,7 +1,5 @@
 import { corruptChannel } from './channels.ts'
-import type { LogicalClock } from './clock.ts'
 import { type Entry, HEADER_BYTES, decodeEntry, encodeEntry, headerOf } from './entry.ts'
-import type { Epoch } from './epoch.ts'
 import type { Guard, GuardBook } from './guard.ts'
 import type { Memory } from './l1.ts'
 import { type Lease, acquireLease } from './lease.ts'
@@ -9,9 +7,9 @@ import type { LoopTurn } from './loop-turn.ts'
 import type { Master } from './masters.ts'
 import type { Placeholder } from './placeholders.ts'
 import { Reading, allOf } from './reading.ts'
-import { type RedisPort, send } from './redis-port.ts'
+import type { Records } from './records.ts'
+import { send } from './redis-port.ts'
 import type { Packed } from './serializer.ts'
-import type { TagIndex } from './tags.ts'
 import type { Wakes } from './wake.ts'
 
 /** A key as the engine knows it. */
@@ -39,17 +37,9 @@ export interface Fill extends Packed {
   staleIfError: number
 }
 
-/** What reads and writes the records of invalidations, over one port. */
-export interface RecordParts {
-  port: RedisPort
-  clock: LogicalClock
-  epoch: Epoch
-  tags: TagIndex
-}
-
-export interface EngineParts extends RecordParts {
+export interface EngineParts extends Records {
   /** The same for `set` and for invalidations, over a port that is patient. */
-  writes: RecordParts
+  writes: Records
   book: GuardBook
   memory: Memory | undefined
   turn: LoopTurn

@@ -10,10 +10,8 @@ import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Redis } from 'ioredis'
 import { ScaleCache } from './cache.ts'
-import { LogicalClock } from './clock.ts'
 import { Deadlines } from './deadline.ts'
-import { Engine, type RecordParts } from './engine.ts'
-import { Epoch } from './epoch.ts'
+import { Engine } from './engine.ts'
 import { failOption } from './errors.ts'
 import { GuardBook } from './guard.ts'
 import { createKeySpace } from './key.ts'
@@ -21,12 +19,11 @@ import { Memory } from './l1.ts'
 import { LoopTurn } from './loop-turn.ts'
 import { Masters } from './masters.ts'
 import { type ScaleCacheOptions, resolveOptions } from './options.ts'
-import type { RedisPort } from './redis-port.ts'
+import { type Records, createRecords } from './records.ts'
 import { addRouteCache } from './route/hooks.ts'
 import type { RouteCacheOptions } from './route/options.ts'
 import { Packer } from './serializer.ts'
 import { settle } from './settle.ts'
-import { TagIndex } from './tags.ts'
 import { TRACKING_OVERRIDES, Tracking } from './tracking.ts'
 import { Wakes } from './wake.ts'
 
@@ -64,12 +61,8 @@ const plugin: FastifyPluginAsync<ScaleCacheOptions> = async function scaleCache(
   const book = new GuardBook()
   const masters = new Masters(client, Math.max(500, options.commandTimeout), () => book.flush())
   const space = createKeySpace(connections.keyPrefix + options.prefix, connections.cluster)
-  function recordsOver(timeout: number, patient: boolean): RecordParts {
-    const port: RedisPort = { client, masters, deadlines: new Deadlines(timeout), patient }
-    const clock = new LogicalClock(port, space.clocks)
-    const epoch = new Epoch(port, clock, space.epochs, book)
-    return { port, clock, epoch, tags: new TagIndex(port, clock, space.tagPrefix, book, epoch) }
-  }
+  const recordsOver = (timeout: number, patient: boolean): Records =>
+    createRecords({ client, masters, deadlines: new Deadlines(timeout), patient }, space, book)
   const records = recordsOver(options.commandTimeout, false)
   const { port, tags } = records
   const memory = options.l1 && new Memory(options.l1)

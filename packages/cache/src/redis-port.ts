@@ -11,7 +11,7 @@ export interface RedisPort {
   readonly masters: Masters
   /** Of one command. */
   readonly deadlines: Deadlines
-  /** True for writes that a caller asked for, which no loader can stand in for: see `sendPatiently`. */
+  /** True for writes that a caller asked for, which no loader can stand in for: see `isRefused`. */
   readonly patient: boolean
 }
 
@@ -105,7 +105,7 @@ function through<T>(port: RedisPort, master: Master, command: () => Promise<T>, 
   })
 }
 
-/** Whether nothing is sent to this master. */
+/** Whether nothing is sent to this master: it counts as away, and for a port that is patient has for as long as it waits. */
 export function isRefused({ patient, deadlines }: RedisPort, breaker: Breaker): boolean {
   return patient ? breaker.isOpenFor(deadlines.ms) : breaker.open
 }
